@@ -1,0 +1,1 @@
+"""The Dask side: plugins on workers and scheduler, one process per workload."""
