@@ -36,8 +36,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "8",
     ),
     "embedded_workers": _option(
-        "Number of worker processes of the embedded cluster. Dask threads are the machine's cores, shared "
-        "evenly.",
+        "Number of worker processes of the embedded cluster. Dask threads are the machine's cores, shared evenly.",
         "integer",
         "1",
         "2",

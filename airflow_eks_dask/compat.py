@@ -1,0 +1,115 @@
+"""What differs between the Airflow versions this package runs with (3.2.2 and newer), and nothing else."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from airflow import __version__
+from packaging.version import Version
+
+if TYPE_CHECKING:
+    from airflow.executors.base_executor import BaseExecutor
+
+AIRFLOW_VERSION = Version(Version(__version__).base_version)
+HAS_RUN_WORKLOAD = Version("3.3") <= AIRFLOW_VERSION
+"""Airflow 3.3 moved the choice of a supervisor for a workload into the executors' base class."""
+
+WARM_MODULES = (
+    "airflow.executors.base_executor",
+    "airflow.executors.workloads",
+    "airflow.providers.standard.operators.python",
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.sdk.execution_time.secrets.execution_api",
+    "airflow.secrets.environment_variables",
+    "airflow.dag_processing.bundles.manager",
+    "airflow.dag_processing.dagbag",
+)
+"""What a workload's process imports."""
+
+
+@cache
+def _workload_adapter() -> Any:
+    from airflow.executors import workloads
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(workloads.ExecutorWorkload if HAS_RUN_WORKLOAD else workloads.All)
+
+
+def run_workload(payload: bytes) -> None:
+    """
+    Run a workload to its end, in this process and its children.
+
+    :param payload: The workload as JSON.
+    :raises Exception: Its supervisor could not do its work. The failure of a task is none: that is told to the API
+        server.
+    """
+    from pydantic import ValidationError
+
+    try:
+        workload = _workload_adapter().validate_json(payload)
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False)
+        # pydantic's own message repeats its input, and that has the token in it.
+        raise ValueError(f"Airflow {AIRFLOW_VERSION} on the worker cannot read the workload: {problems}") from None
+    if HAS_RUN_WORKLOAD:
+        from airflow.executors.base_executor import BaseExecutor
+
+        BaseExecutor.run_workload(workload, subprocess_logs_to_stdout=True)
+    else:
+        _run_workload_3_2(workload)
+
+
+def _run_workload_3_2(workload: Any) -> None:
+    from airflow.configuration import conf
+    from airflow.executors import workloads
+
+    if isinstance(workload, workloads.ExecuteTask):
+        from airflow.sdk.execution_time.supervisor import supervise
+
+        base_url = conf.get("api", "base_url", fallback="/")
+        if base_url.startswith("/"):
+            base_url = f"http://localhost:8080{base_url}"
+        supervise(
+            ti=workload.ti,
+            dag_rel_path=workload.dag_rel_path,
+            bundle_info=workload.bundle_info,
+            token=workload.token,
+            server=conf.get("core", "execution_api_server_url", fallback=f"{base_url.rstrip('/')}/execution/"),
+            log_path=workload.log_path,
+            subprocess_logs_to_stdout=True,
+            sentry_integration=workload.sentry_integration,
+        )
+    elif isinstance(workload, workloads.ExecuteCallback):
+        import structlog
+        from airflow.executors.workloads.callback import execute_callback_workload  # type: ignore[attr-defined]
+
+        success, error = execute_callback_workload(workload.callback, structlog.get_logger(__name__))
+        if not success:
+            raise RuntimeError(error or "callback failed")
+    else:
+        raise TypeError(f"Airflow {AIRFLOW_VERSION} gave a workload of a kind unknown to it: {type(workload).__name__}")
+
+
+def workload_key(workload: Any) -> Any:
+    """Return the key by which Airflow's executors know a workload."""
+    if HAS_RUN_WORKLOAD:
+        return workload.key
+    return workload.ti.key if hasattr(workload, "ti") else workload.callback.id
+
+
+def external_id(workload: Any) -> str | None:
+    """Return what identifies this run of a workload outside Airflow; None if Airflow has assigned nothing."""
+    if hasattr(workload, "ti"):
+        assigned: str | None = workload.ti.external_executor_id
+        return assigned
+    if hasattr(workload, "callback"):
+        return f"callback-{workload.callback.id}"
+    return f"connection-test-{workload.connection_test_id}"
+
+
+def forget_queued(executor: BaseExecutor, key: Any) -> None:
+    """Take a workload out of whichever of the executor's queues it is in."""
+    for queue in ("queued_tasks", "queued_callbacks", "queued_connection_tests"):
+        getattr(executor, queue, {}).pop(key, None)

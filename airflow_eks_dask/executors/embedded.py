@@ -1,0 +1,114 @@
+"""
+The embedded cluster: a ``distributed.LocalCluster`` in a process of its own beside the Airflow scheduler.
+
+Of its own, so that the Dask scheduler and the Airflow scheduler don't compete for one interpreter, and so that the
+executor meets every cluster the same way: by its address. It ends when its control socket does, that is with the
+Airflow scheduler, however that ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+
+START_TIMEOUT = 120.0
+STOP_TIMEOUT = 10.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class EmbeddedCluster:
+    """
+    A running embedded cluster, as the executor sees it.
+
+    :param address: Of its Dask scheduler, on loopback.
+    """
+
+    address: str
+    _process: subprocess.Popen[bytes]
+    _control: socket.socket
+
+    @classmethod
+    async def start(cls, workers: int) -> EmbeddedCluster:
+        """
+        Start the cluster and wait for its address.
+
+        :param workers: Number of worker processes.
+        :raises OSError: It did not start.
+        """
+        control, theirs = socket.socketpair()
+        control.setblocking(False)
+        with theirs:
+            process = subprocess.Popen(  # noqa: ASYNC220 - starting does not block
+                [sys.executable, "-m", __name__, str(theirs.fileno()), str(workers)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        cluster = cls("", process, control)
+        try:
+            answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(control, 4096), START_TIMEOUT)
+            if not answer:
+                raise OSError(f"the embedded Dask cluster ended with {process.wait()} while starting")
+        except BaseException:
+            await cluster.stop()
+            raise
+        cluster.address = json.loads(answer)["address"]
+        return cluster
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is alive."""
+        return self._process.poll() is None
+
+    async def stop(self) -> None:
+        """End the cluster, its workers and what they run."""
+        self._control.close()
+        try:
+            await asyncio.to_thread(self._process.wait, STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            log.warning("The embedded Dask cluster (pid %d) did not end by itself; killed", self._process.pid)
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+
+
+async def _host(control: socket.socket, workers: int) -> None:
+    from distributed import LocalCluster
+
+    control.setblocking(False)
+    loop = asyncio.get_running_loop()
+    async with LocalCluster(
+        n_workers=workers,
+        threads_per_worker=max(1, (os.cpu_count() or 1) // workers),
+        processes=True,
+        host="127.0.0.1",
+        protocol="tcp://",
+        dashboard_address=None,
+        asynchronous=True,
+    ) as cluster:
+        await loop.sock_sendall(control, json.dumps({"address": cluster.scheduler_address}).encode())
+        with suppress(ConnectionError):
+            await loop.sock_recv(control, 1)
+
+
+def main() -> None:
+    """Host a cluster until the socket, whose descriptor is the first argument, reaches its end."""
+    # Both are meant for the Airflow scheduler, which decides when this ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.set_inheritable(False)
+    asyncio.run(_host(control, int(sys.argv[2])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""
+The warm launcher: a process with Airflow imported that forks one process for each workload.
+
+Started by the Dask worker as ``python -m airflow_eks_dask.worker.launcher FD``, FD being one end of a socket pair.
+For each workload the worker passes the end of another pair over it. The launcher forks a workload process onto that
+channel, writes its process id there and, when it has ended, its wait status. It has one thread, which makes forking
+safe, and when the worker goes away it ends every workload and itself.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from contextlib import suppress
+
+from airflow_eks_dask import compat
+from airflow_eks_dask.worker import sessions, workload_process
+
+READY = b"R"
+
+
+class Launcher:
+    """
+    Forks workload processes and reaps them.
+
+    :param control: Gives the channels; its end of file means that the worker is gone.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._channels: dict[int, socket.socket] = {}
+        self._wakeup, wakeup_write = socket.socketpair()
+        self._wakeup.setblocking(False)
+        wakeup_write.setblocking(False)
+        self._wakeup_write = wakeup_write
+
+    def serve(self) -> None:
+        """Launch workloads until the worker is gone."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wakeup_write.fileno(), warn_on_full_buffer=False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._control, selectors.EVENT_READ)
+            selector.register(self._wakeup, selectors.EVENT_READ)
+            self._control.sendall(READY)
+            while True:
+                ready = {key.fileobj for key, _ in selector.select()}
+                if self._wakeup in ready:
+                    self._wakeup.recv(4096)
+                    self._reap()
+                if self._control in ready and not self._accept():
+                    break
+        for session in list(self._channels):
+            sessions.kill(session)
+
+    def _accept(self) -> bool:
+        data, descriptors, _, _ = socket.recv_fds(self._control, 1, 1)
+        if not data:
+            return False
+        for descriptor in descriptors:
+            self._launch(socket.socket(fileno=descriptor))
+        return True
+
+    def _launch(self, channel: socket.socket) -> None:
+        launcher = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._send(channel, {"reason": f"no process could be started for it: {error}"})
+            channel.close()
+            return
+        if pid == 0:
+            self._close_all()
+            workload_process.main(channel, launcher)
+        self._channels[pid] = channel
+        self._send(channel, {"pid": pid})
+
+    def _close_all(self) -> None:
+        """Let go, in a new child, of what belongs to the launcher and to other workloads."""
+        for inherited in (self._control, self._wakeup, self._wakeup_write, *self._channels.values()):
+            inherited.close()
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                channel = self._channels.pop(pid, None)
+                if channel is not None:  # else an orphan of some workload that came to us
+                    sessions.kill(pid)
+                    self._send(channel, {"exit": os.waitstatus_to_exitcode(status)})
+                    channel.close()
+
+    @staticmethod
+    def _send(channel: socket.socket, message: dict[str, object]) -> None:
+        # Where the worker is gone, the control socket says so too.
+        with suppress(OSError):
+            channel.sendall(json.dumps(message).encode() + b"\n")
+
+
+def warm_up() -> None:
+    """Import what every workload imports, once, and keep the garbage collector from touching (and copying) it."""
+    for module in compat.WARM_MODULES:
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+
+
+def main() -> None:
+    """Serve on the socket whose descriptor is the only argument."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.set_inheritable(False)
+    sessions.adopt_orphans()
+    warm_up()
+    Launcher(control).serve()
+
+
+if __name__ == "__main__":
+    main()

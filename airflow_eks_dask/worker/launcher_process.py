@@ -1,0 +1,187 @@
+"""The worker's end of the launcher: start it, hand it workloads, learn how they ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_eks_dask.worker import sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+START_TIMEOUT = 120.0
+"""Seconds the launcher may take to import Airflow: long, for a cold disk and a machine with much to do."""
+
+
+@dataclass(slots=True)
+class RunningWorkload:
+    """A workload handed to the launcher; its session has the process id of the workload process."""
+
+    pid: int | None = None
+    ended_on_request: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """
+    How a workload process ended.
+
+    :param success: Whether it did its work.
+    :param reason: Why not.
+    """
+
+    success: bool
+    reason: str | None = None
+
+
+def explain(exit_code: int | None, reason: str | None, *, on_request: bool) -> Ended:
+    """
+    Put the end of a workload process into words.
+
+    :param exit_code: As :func:`os.waitstatus_to_exitcode` gives it; None if the launcher was gone first.
+    :param reason: What the workload process itself had to say.
+    :param on_request: Whether the executor asked for the end.
+    """
+    if exit_code == 0:
+        return Ended(True)
+    if on_request:
+        return Ended(False, "ended at Airflow's request")
+    if reason is not None:
+        return Ended(False, reason)
+    if exit_code is None:
+        return Ended(False, "the launcher that ran it ended; it was ended with it")
+    if exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = " (the machine may be out of memory)" if name == "SIGKILL" else ""
+        return Ended(False, f"its supervisor was ended by {name}{hint}")
+    return Ended(False, f"its supervisor ended with exit code {exit_code}")
+
+
+class LauncherProcess:
+    """One launcher, from its start to its end."""
+
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+        self._process = process
+        self._control = control
+        self.running: dict[str, RunningWorkload] = {}
+
+    @classmethod
+    async def start(cls, environment: Mapping[str, str]) -> LauncherProcess:
+        """
+        Start a launcher and wait until it is warm.
+
+        :param environment: The environment of all workloads.
+        :raises RuntimeError: It ended, or was not ready in time.
+        """
+        control, theirs = socket.socketpair()
+        control.setblocking(False)
+        with theirs:
+            process = subprocess.Popen(  # noqa: ASYNC220 - starting does not block
+                [sys.executable, "-m", "airflow_eks_dask.worker.launcher", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                env=dict(environment),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        launcher = cls(process, control)
+        try:
+            ready = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(control, 1), START_TIMEOUT)
+        except (asyncio.TimeoutError, asyncio.CancelledError):
+            await launcher.close()
+            raise
+        if not ready:
+            await launcher.close()
+            raise RuntimeError(f"it ended with exit code {process.returncode} while importing Airflow")
+        return launcher
+
+    @property
+    def pid(self) -> int:
+        """Process id of the launcher."""
+        return self._process.pid
+
+    async def wait(self) -> int:
+        """Return the launcher's exit code once it has ended, and all workloads with it."""
+        # The launcher sends nothing after it is ready: this ends at end of file.
+        with suppress(ConnectionError):
+            await asyncio.get_running_loop().sock_recv(self._control, 1)
+        await self.close()
+        return self._process.returncode
+
+    async def run(self, key: str, payload: bytes) -> Ended:
+        """
+        Run one workload.
+
+        :param key: What :meth:`end` will call it.
+        :param payload: The workload as JSON.
+        """
+        workload = self.running[key] = RunningWorkload()
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                socket.send_fds(self._control, [b"W"], [theirs.fileno()])
+            reader, writer = await asyncio.open_connection(sock=ours)
+            try:
+                writer.write(len(payload).to_bytes(8, "big") + payload)
+                return await self._follow(reader, workload)
+            finally:
+                writer.close()
+        except OSError as error:
+            return Ended(False, f"the launcher does not take workloads: {error}")
+        finally:
+            del self.running[key]
+
+    async def _follow(self, reader: asyncio.StreamReader, workload: RunningWorkload) -> Ended:
+        exit_code, reason = None, None
+        async for line in reader:
+            message: dict[str, Any] = json.loads(line)
+            reason = message.get("reason", reason)
+            exit_code = message.get("exit", exit_code)
+            if "pid" in message:
+                workload.pid = message["pid"]
+                if workload.ended_on_request:
+                    self._signal(workload, signal.SIGTERM)
+        if exit_code is None and workload.pid is not None:
+            await asyncio.to_thread(sessions.kill, workload.pid)
+        return explain(exit_code, reason, on_request=workload.ended_on_request)
+
+    async def end(self, key: str, grace: float) -> None:
+        """
+        End a workload.
+
+        Its supervisor is asked to end (SIGTERM), which lets the task's ``on_kill`` run; after a grace all its
+        processes are killed.
+
+        :param grace: Seconds between the two.
+        """
+        workload = self.running.get(key)
+        if workload is None or workload.ended_on_request:
+            return
+        workload.ended_on_request = True
+        self._signal(workload, signal.SIGTERM)
+        await asyncio.sleep(grace)
+        if self.running.get(key) is workload and workload.pid is not None:
+            await asyncio.to_thread(sessions.kill, workload.pid)
+
+    @staticmethod
+    def _signal(workload: RunningWorkload, number: signal.Signals) -> None:
+        if workload.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(workload.pid, number)
+
+    async def close(self) -> None:
+        """End the launcher and every workload still running."""
+        pids = [workload.pid for workload in self.running.values() if workload.pid is not None]
+        self._control.close()
+        self._process.kill()
+        await asyncio.to_thread(self._process.wait)
+        for pid in pids:
+            await asyncio.to_thread(sessions.kill, pid)

@@ -1,0 +1,147 @@
+"""The plugin that lets a Dask worker run Airflow workloads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from distributed.diagnostics.plugin import WorkerPlugin
+
+from airflow_eks_dask.worker.launcher_process import Ended, LauncherProcess
+from airflow_eks_dask.worker.protocol import PLUGIN_NAME, SLOTS_RESOURCE
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from distributed.security import Security
+    from distributed.worker import Worker
+
+log = logging.getLogger(__name__)
+
+END_GRACE = 10.0
+"""Seconds a workload has to end by itself when asked to."""
+
+RESTART_DELAY, RESTART_DELAY_LIMIT = 1.0, 60.0
+
+
+def environment_of_workloads(worker_environment: dict[str, str], address: str, security: Security) -> dict[str, str]:
+    """
+    Make the environment that workloads run in.
+
+    :param worker_environment: The Dask worker's own.
+    :param address: Of the Dask scheduler, where :func:`airflow_eks_dask.get_client` and a plain
+        ``distributed.Client()`` find it.
+    :param security: The worker's TLS files, which such a client shows too.
+    """
+    environment = {
+        **worker_environment,
+        "DASK_SCHEDULER_ADDRESS": address,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_ENABLED": "False",
+    }
+    # Set by an Airflow scheduler that started this worker; workloads would look for secrets in its database.
+    environment.pop("_AIRFLOW_PROCESS_CONTEXT", None)
+    files = {
+        "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": security.tls_ca_file,  # type: ignore[attr-defined]
+        "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT": security.tls_worker_cert,  # type: ignore[attr-defined]
+        "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY": security.tls_worker_key,  # type: ignore[attr-defined]
+    }
+    # distributed accepts certificates and keys as text too, and those have no place in an environment.
+    return environment | {variable: path for variable, path in files.items() if path and "\n" not in path}
+
+
+class WorkloadWorkerPlugin(WorkerPlugin):
+    """
+    Keeps a warm launcher beside the worker and runs workloads through it.
+
+    :param slots: Workloads at a time, unless the worker was started with its own number
+        (``--resources airflow=N``); 0 means two for each of the worker's threads.
+    """
+
+    name = PLUGIN_NAME
+    idempotent = True
+
+    def __init__(self, slots: int = 0) -> None:
+        self.slots = slots
+
+    def setup(self, worker: Worker) -> None:
+        """Add the handlers and start the launcher; slots are offered when it is warm."""
+        self.worker = worker
+        self._launcher: LauncherProcess | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        worker.stream_handlers.update({"airflow-run": self.run, "airflow-end": self.end})
+        self._keeper = asyncio.ensure_future(self._keep_launcher())
+
+    async def teardown(self, worker: Worker) -> None:
+        """End the launcher and what it runs."""
+        self._keeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._keeper
+        if self._launcher is not None:
+            await self._launcher.close()
+
+    def run(self, key: str, payload: bytes) -> None:
+        """Run a workload (message from the Dask scheduler)."""
+        self._in_background(self._run(key, payload))
+
+    def end(self, key: str) -> None:
+        """End a workload (message from the Dask scheduler)."""
+        if self._launcher is not None:
+            self._in_background(self._launcher.end(key, END_GRACE))
+
+    async def _run(self, key: str, payload: bytes) -> None:
+        if self._launcher is None:
+            ended = Ended(False, "the launcher of its worker had just ended")
+        else:
+            ended = await self._launcher.run(key, payload)
+        self._tell("airflow-finished", key=key, success=ended.success, reason=ended.reason)
+
+    async def _keep_launcher(self) -> None:
+        delay = RESTART_DELAY
+        while True:
+            try:
+                self._launcher = await LauncherProcess.start(self._environment())
+            except (OSError, RuntimeError, asyncio.TimeoutError) as error:
+                log.error("The launcher of workloads did not start: %s. Next try in %.0f s.", error, delay)
+            else:
+                log.info(
+                    "Ready for Airflow workloads: %d slots, launcher pid %d",
+                    self._slots(),
+                    self._launcher.pid,
+                )
+                delay = RESTART_DELAY
+                self._offer(self._slots())
+                exit_code = await self._launcher.wait()
+                self._launcher = None
+                self._offer(0)
+                log.error("The launcher of workloads ended with %d. Next start in %.0f s.", exit_code, delay)
+            await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter
+            delay = min(delay * 2, RESTART_DELAY_LIMIT)
+
+    def _slots(self) -> int:
+        own = self.worker.state.total_resources.get(SLOTS_RESOURCE)
+        return int(own or self.slots or 2 * self.worker.state.nthreads)
+
+    def _offer(self, slots: int) -> None:
+        running = list(self._launcher.running) if self._launcher else []
+        self._tell("airflow-worker-ready", name=str(self.worker.name), slots=slots, running=running)
+
+    def _environment(self) -> dict[str, str]:
+        address = self.worker.scheduler.address
+        return environment_of_workloads(dict(os.environ), address, self.worker.security)
+
+    def _tell(self, operation: str, **message: Any) -> None:
+        self.worker.batched_send({"op": operation, **message})
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)  # the event loop alone would not keep it alive
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("A workload could not be handled", exc_info=error)
