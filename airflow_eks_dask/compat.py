@@ -15,19 +15,6 @@ AIRFLOW_VERSION = Version(Version(__version__).base_version)
 HAS_RUN_WORKLOAD = Version("3.3") <= AIRFLOW_VERSION
 """Airflow 3.3 moved the choice of a supervisor for a workload into the executors' base class."""
 
-WARM_MODULES = (
-    "airflow.executors.base_executor",
-    "airflow.executors.workloads",
-    "airflow.providers.standard.operators.python",
-    "airflow.sdk.execution_time.supervisor",
-    "airflow.sdk.execution_time.task_runner",
-    "airflow.sdk.execution_time.secrets.execution_api",
-    "airflow.secrets.environment_variables",
-    "airflow.dag_processing.bundles.manager",
-    "airflow.dag_processing.dagbag",
-)
-"""What a workload's process imports."""
-
 
 @cache
 def _workload_adapter() -> Any:
@@ -37,22 +24,25 @@ def _workload_adapter() -> Any:
     return TypeAdapter(workloads.ExecutorWorkload if HAS_RUN_WORKLOAD else workloads.All)
 
 
-def run_workload(payload: bytes) -> None:
+def parse_workload(payload: bytes) -> Any:
     """
-    Run a workload to its end, in this process and its children.
+    Read a workload.
 
     :param payload: The workload as JSON.
-    :raises Exception: Its supervisor could not do its work. The failure of a task is none: that is told to the API
-        server.
+    :raises ValueError: It is none that this Airflow knows.
     """
     from pydantic import ValidationError
 
     try:
-        workload = _workload_adapter().validate_json(payload)
+        return _workload_adapter().validate_json(payload)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
         # pydantic's own message repeats its input, and that has the token in it.
         raise ValueError(f"Airflow {AIRFLOW_VERSION} on the worker cannot read the workload: {problems}") from None
+
+
+def run_workload(workload: Any) -> None:
+    """Run a workload through the supervisor meant for it."""
     if HAS_RUN_WORKLOAD:
         from airflow.executors.base_executor import BaseExecutor
 

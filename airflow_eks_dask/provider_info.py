@@ -35,6 +35,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "0",
         "8",
     ),
+    "preload_modules": _option(
+        "Python modules that each worker imports once, so that tasks need not: pandas alone costs a task a second. "
+        "Names, separated by commas.",
+        "string",
+        "",
+        "pandas, pyarrow",
+    ),
     "embedded_workers": _option(
         "Number of worker processes of the embedded cluster. Dask threads are the machine's cores, shared evenly.",
         "integer",

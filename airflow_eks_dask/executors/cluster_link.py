@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import Client
 
 from airflow_eks_dask.executors.embedded import EmbeddedCluster
-from airflow_eks_dask.worker.protocol import TOPIC, Capacity, Outcome
+from airflow_eks_dask.worker.protocol import TOPIC, Capacity, Outcome, WorkerOptions
 from airflow_eks_dask.worker.scheduler_plugin import WorkloadSchedulerPlugin
 
 if TYPE_CHECKING:
@@ -216,8 +216,8 @@ class ClusterLink:
         try:
             await client
             client.subscribe_topic(TOPIC, self._receive)
-            plugin = WorkloadSchedulerPlugin(self._settings.slots_per_worker)
-            await asyncio.wait_for(client.register_plugin(plugin), PING_TIMEOUT)
+            options = WorkerOptions(self._settings.slots_per_worker, self._settings.preload_modules)
+            await asyncio.wait_for(client.register_plugin(WorkloadSchedulerPlugin(options)), PING_TIMEOUT)
         except BaseException:
             await self._close(client)
             raise

@@ -92,7 +92,9 @@ async def _host(control: socket.socket, workers: int) -> None:
         processes=True,
         host="127.0.0.1",
         protocol="tcp://",
-        dashboard_address=None,
+        # Health and metrics; the default would listen on every interface.
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
         asynchronous=True,
     ) as cluster:
         await loop.sock_sendall(control, json.dumps({"address": cluster.scheduler_address}).encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -31,6 +32,7 @@ class DaskSettings:
 
     cluster_address: str
     slots_per_worker: int
+    preload_modules: tuple[str, ...]
     embedded_workers: int
     tls_ca: str
     tls_cert: str
@@ -68,6 +70,7 @@ class DaskSettings:
         settings = cls(
             cluster_address=text("cluster_address"),
             slots_per_worker=int(number("slots_per_worker", 0, whole=True)),
+            preload_modules=tuple(name for name in re.split(r"[,\s]+", text("preload_modules")) if name),
             embedded_workers=int(number("embedded_workers", 1, whole=True)),
             tls_ca=text("tls_ca"),
             tls_cert=text("tls_cert"),
@@ -108,6 +111,11 @@ class DaskSettings:
         tls = {"tls_ca": self.tls_ca, "tls_cert": self.tls_cert, "tls_key": self.tls_key}
         problems = [
             f"{option} = {path!r}: no such file" for option, path in tls.items() if path and not Path(path).is_file()
+        ]
+        problems += [
+            f"preload_modules: {name!r} is not the name of a module"
+            for name in self.preload_modules
+            if not all(part.isidentifier() for part in name.split("."))
         ]
         if self.is_embedded:
             return problems

@@ -1,7 +1,8 @@
 """
 The warm launcher: a process with Airflow imported that forks one process for each workload.
 
-Started by the Dask worker as ``python -m airflow_eks_dask.worker.launcher FD``, FD being one end of a socket pair.
+Started by the Dask worker as ``python -m airflow_eks_dask.worker.launcher FD MODULE [PRELOAD ...]``: FD is one end of a
+socket pair, MODULE what runs workloads (:mod:`.airflow_workload`), and PRELOAD what else they are known to import.
 For each workload the worker passes the end of another pair over it. The launcher forks a workload process onto that
 channel, writes its process id there and, when it has ended, its wait status. It has one thread, which makes forking
 safe, and when the worker goes away it ends every workload and itself.
@@ -12,15 +13,23 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import logging
 import os
 import selectors
 import signal
 import socket
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from airflow_eks_dask import compat
+import psutil
+
 from airflow_eks_dask.worker import sessions, workload_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+log = logging.getLogger(__name__)
 
 READY = b"R"
 
@@ -30,10 +39,12 @@ class Launcher:
     Forks workload processes and reaps them.
 
     :param control: Gives the channels; its end of file means that the worker is gone.
+    :param run: Runs a payload in a workload process.
     """
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, run: Callable[[bytes], None]) -> None:
         self._control = control
+        self._run = run
         self._channels: dict[int, socket.socket] = {}
         self._wakeup, wakeup_write = socket.socketpair()
         self._wakeup.setblocking(False)
@@ -76,7 +87,7 @@ class Launcher:
             return
         if pid == 0:
             self._close_all()
-            workload_process.main(channel, launcher)
+            workload_process.main(channel, launcher, self._run)
         self._channels[pid] = channel
         self._send(channel, {"pid": pid})
 
@@ -104,22 +115,34 @@ class Launcher:
             channel.sendall(json.dumps(message).encode() + b"\n")
 
 
-def warm_up() -> None:
-    """Import what every workload imports, once, and keep the garbage collector from touching (and copying) it."""
-    for module in compat.WARM_MODULES:
-        importlib.import_module(module)
-    gc.collect()
-    gc.freeze()
+def preload(modules: Sequence[str]) -> None:
+    """Import modules; one that fails is left to the tasks, which say more about it."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception:  # a module's own code may raise anything, and no task may need it
+            log.exception("[dask] preload_modules: %s could not be imported", module)
+    if (threads := psutil.Process().num_threads()) > 1:
+        log.warning(
+            "%d threads run in the launcher, which forks: a module of [dask] preload_modules starts threads when it is "
+            "imported. Numerical libraries don't if OMP_NUM_THREADS and OPENBLAS_NUM_THREADS are 1.",
+            threads,
+        )
 
 
 def main() -> None:
-    """Serve on the socket whose descriptor is the only argument."""
+    """Serve on the socket whose descriptor is the first argument, with the modules that are the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     sessions.adopt_orphans()
-    warm_up()
-    Launcher(control).serve()
+    workload = importlib.import_module(sys.argv[2])
+    workload.warm_up()
+    preload(sys.argv[3:])
+    # What is there now stays: the garbage collector of a child would touch all of it, and so copy it.
+    gc.collect()
+    gc.freeze()
+    Launcher(control, workload.run).serve()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from airflow_eks_dask.worker import sessions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_eks_dask.worker.protocol import WorkerOptions
+
 START_TIMEOUT = 120.0
 """Seconds the launcher may take to import Airflow: long, for a cold disk and a machine with much to do."""
 
@@ -75,18 +77,20 @@ class LauncherProcess:
         self.running: dict[str, RunningWorkload] = {}
 
     @classmethod
-    async def start(cls, environment: Mapping[str, str]) -> LauncherProcess:
+    async def start(cls, environment: Mapping[str, str], options: WorkerOptions) -> LauncherProcess:
         """
         Start a launcher and wait until it is warm.
 
         :param environment: The environment of all workloads.
+        :param options: What it imports.
         :raises RuntimeError: It ended, or was not ready in time.
         """
+        modules = [options.workload_module, *options.preload_modules]
         control, theirs = socket.socketpair()
         control.setblocking(False)
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220 - starting does not block
-                [sys.executable, "-m", "airflow_eks_dask.worker.launcher", str(theirs.fileno())],
+                [sys.executable, "-m", "airflow_eks_dask.worker.launcher", str(theirs.fileno()), *modules],
                 stdin=subprocess.DEVNULL,
                 env=dict(environment),
                 pass_fds=[theirs.fileno()],
@@ -100,7 +104,7 @@ class LauncherProcess:
             raise
         if not ready:
             await launcher.close()
-            raise RuntimeError(f"it ended with exit code {process.returncode} while importing Airflow")
+            raise RuntimeError(f"it ended with exit code {process.returncode} before it was ready")
         return launcher
 
     @property

@@ -15,6 +15,22 @@ SLOTS_RESOURCE = "airflow"
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """
+    What the executor asks of each worker.
+
+    :param slots: Workloads at a time, on a worker that was not started with a number of its own; 0 means two for
+        each of its threads.
+    :param preload_modules: Python modules that are imported once, for all workloads.
+    :param workload_module: What runs workloads, as :mod:`.airflow_workload` does.
+    """
+
+    slots: int = 0
+    preload_modules: tuple[str, ...] = ()
+    workload_module: str = "airflow_eks_dask.worker.airflow_workload"
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """
     One workload on its way to a worker.

@@ -16,7 +16,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.protocol.pickle import dumps
 
 from airflow_eks_dask.worker.dispatcher import Dispatcher, End, Instruction, Report, Run
-from airflow_eks_dask.worker.protocol import PLUGIN_NAME, TOPIC, Capacity, Outcome, Submission
+from airflow_eks_dask.worker.protocol import PLUGIN_NAME, TOPIC, Capacity, Outcome, Submission, WorkerOptions
 from airflow_eks_dask.worker.worker_plugin import WorkloadWorkerPlugin
 
 if TYPE_CHECKING:
@@ -46,15 +46,15 @@ class WorkloadSchedulerPlugin(SchedulerPlugin):
     """
     Runs Airflow workloads on the workers of this Dask cluster.
 
-    :param slots_per_worker: Slots of a worker that sets none itself; 0 means two for each of its threads.
+    :param options: For its workers.
     """
 
     name = PLUGIN_NAME
     # A second executor, or the same one coming back, must find the workloads of the first.
     idempotent = True
 
-    def __init__(self, slots_per_worker: int = 0) -> None:
-        self.slots_per_worker = slots_per_worker
+    def __init__(self, options: WorkerOptions) -> None:
+        self.worker_plugin = WorkloadWorkerPlugin(options)
 
     async def start(self, scheduler: Scheduler) -> None:
         """Add the handlers, then put the worker plugin on every worker, present and future."""
@@ -75,9 +75,7 @@ class WorkloadSchedulerPlugin(SchedulerPlugin):
                 "airflow-finished": _survives_errors(self.finished),
             }
         )
-        await scheduler.register_worker_plugin(
-            None, dumps(WorkloadWorkerPlugin(self.slots_per_worker)), name=PLUGIN_NAME, idempotent=True
-        )
+        await scheduler.register_worker_plugin(None, dumps(self.worker_plugin), name=PLUGIN_NAME, idempotent=True)
 
     def submit(self, submissions: list[dict[str, Any]]) -> dict[str, Any]:
         """Take a batch of workloads; answer with the capacity left."""

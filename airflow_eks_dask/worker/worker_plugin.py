@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from airflow_eks_dask.worker.launcher_process import Ended, LauncherProcess
-from airflow_eks_dask.worker.protocol import PLUGIN_NAME, SLOTS_RESOURCE
+from airflow_eks_dask.worker.protocol import PLUGIN_NAME, SLOTS_RESOURCE, WorkerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -57,15 +57,14 @@ class WorkloadWorkerPlugin(WorkerPlugin):
     """
     Keeps a warm launcher beside the worker and runs workloads through it.
 
-    :param slots: Workloads at a time, unless the worker was started with its own number
-        (``--resources airflow=N``); 0 means two for each of the worker's threads.
+    :param options: What the executor asks for.
     """
 
     name = PLUGIN_NAME
     idempotent = True
 
-    def __init__(self, slots: int = 0) -> None:
-        self.slots = slots
+    def __init__(self, options: WorkerOptions) -> None:
+        self.options = options
 
     def setup(self, worker: Worker) -> None:
         """Add the handlers and start the launcher; slots are offered when it is warm."""
@@ -103,7 +102,7 @@ class WorkloadWorkerPlugin(WorkerPlugin):
         delay = RESTART_DELAY
         while True:
             try:
-                self._launcher = await LauncherProcess.start(self._environment())
+                self._launcher = await LauncherProcess.start(self._environment(), self.options)
             except (OSError, RuntimeError, asyncio.TimeoutError) as error:
                 log.error("The launcher of workloads did not start: %s. Next try in %.0f s.", error, delay)
             else:
@@ -123,7 +122,7 @@ class WorkloadWorkerPlugin(WorkerPlugin):
 
     def _slots(self) -> int:
         own = self.worker.state.total_resources.get(SLOTS_RESOURCE)
-        return int(own or self.slots or 2 * self.worker.state.nthreads)
+        return int(own or self.options.slots or 2 * self.worker.state.nthreads)
 
     def _offer(self, slots: int) -> None:
         running = list(self._launcher.running) if self._launcher else []

@@ -14,21 +14,22 @@ import signal
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
-from airflow_eks_dask import compat
 from airflow_eks_dask.worker import sessions
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 _REASON_LIMIT = 1_000
 
 
-def main(channel: socket.socket, launcher: int) -> NoReturn:
+def main(channel: socket.socket, launcher: int, run: Callable[[bytes], None]) -> NoReturn:
     """
     Run the workload that arrives on a channel, then exit.
 
     :param channel: Gives the payload, preceded by its length in 8 bytes; takes a JSON line if something goes wrong.
     :param launcher: Process id of the launcher that forked this process.
+    :param run: Runs a payload; an exception is the reason why it failed.
     """
     status = 1
     try:
@@ -40,7 +41,7 @@ def main(channel: socket.socket, launcher: int) -> NoReturn:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
-        compat.run_workload(_receive(channel))
+        run(_receive(channel))
         status = 0
     except BaseException as error:  # noqa: BLE001 - the last frame of this process: whatever comes is told
         traceback.print_exc()
