@@ -1,0 +1,63 @@
+# What a fresh Debian 12 machine needs beyond Python 3.11: nothing. Everything else comes from PyPI into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The Airflow versions that are tested; the first one is what the demo and the checks run with.
+AIRFLOW := 3.3.2
+AIRFLOW_OLDEST := 3.2.2
+# Releases that Airflow's own requirements admit and that break it: the DAG processor of 3.2.2 does not start.
+BREAKING := 'fastapi<0.137'
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-unit test-integration test-oldest lint types build constraints clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+demo: $(VENV)/.installed ## Run Airflow on an embedded Dask cluster and a sample pipeline on it (options: DEMO="--keep")
+	$(BIN)/airflow eks-dask demo $(DEMO)
+
+test: test-unit test-integration test-oldest ## All tests, with both Airflow versions
+
+test-unit: $(VENV)/.installed ## Fast tests
+	$(BIN)/python -m pytest tests/unit
+
+test-integration: $(VENV)/.installed ## Tests with real Airflow, Dask and PostgreSQL processes
+	$(BIN)/python -m pytest tests/integration
+
+test-oldest: $(VENV)-$(AIRFLOW_OLDEST)/.installed ## The tests that concern Airflow, with the oldest supported version
+	$(VENV)-$(AIRFLOW_OLDEST)/bin/python -m pytest tests -m "not any_airflow"
+
+lint: $(VENV)/.installed ## Style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed ## Types
+	$(BIN)/mypy
+
+build: $(VENV)/.installed ## Wheel and source distribution, into dist/
+	rm -rf dist build
+	$(BIN)/python -m build --installer uv --outdir dist .
+
+constraints: $(VENV)/.installed ## Choose anew the versions that demo and tests install
+	for version in $(AIRFLOW) $(AIRFLOW_OLDEST); do \
+	  printf '%s\n' "apache-airflow==$$version" $(BREAKING) | $(BIN)/uv pip compile --quiet --no-header --no-annotate \
+	    --python-version 3.11 --no-emit-package airflow-eks-dask --upgrade --constraint - \
+	    --extra test --output-file constraints/airflow-$$version.txt setup.cfg || exit 1; \
+	done
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) $(VENV)-* dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints/airflow-$(AIRFLOW).txt
+	@$(MAKE) --no-print-directory install INTO=$(VENV) VERSION=$(AIRFLOW)
+
+$(VENV)-$(AIRFLOW_OLDEST)/.installed: setup.cfg pyproject.toml constraints/airflow-$(AIRFLOW_OLDEST).txt
+	@$(MAKE) --no-print-directory install INTO=$(VENV)-$(AIRFLOW_OLDEST) VERSION=$(AIRFLOW_OLDEST)
+
+.PHONY: install
+install:
+	$(PYTHON) -m venv $(INTO)
+	$(INTO)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+	VIRTUAL_ENV=$(CURDIR)/$(INTO) $(INTO)/bin/uv pip install --quiet --constraint constraints/airflow-$(VERSION).txt --editable '.[test]'
+	@touch $(INTO)/.installed

@@ -1,0 +1,242 @@
+"""
+Taxi trips, from raw records to a table and a chart.
+
+A year of made-up taxi trips, with some broken records among them, goes through a pipeline:
+
+1. **prepare** checks that the connection for the results exists and the data directory can be written.
+2. For each quarter of the year, **extract** makes the raw records of its months, **validate** sets bad ones
+   aside with the reason.
+3. **transform** derives rush hour and speed of the good trips and adds them up by day and zone, with
+   `dask.dataframe` on the Dask cluster it runs on.
+4. **load** writes the sums to PostgreSQL or SQLite, **chart** draws them, **report** says what came of it.
+
+A run has a folder of its own in the data directory: `raw`, `good` and `bad` hold a Parquet file for
+each month; beside them are `daily.json` and `fares.png`. The sums go to the table `sample_etl_daily`.
+The same parameters give the same records, and clearing a task replaces what it made before.
+
+Define the connection once, for example with
+`airflow connections add sample_results --conn-type sqlite --conn-host /path/to/results.db`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from airflow.configuration import AIRFLOW_HOME
+from airflow.sdk import Param, dag, get_current_context, task, task_group
+
+if TYPE_CHECKING:
+    from airflow_eks_dask.samples.results import Loaded
+
+# pandas, pyarrow and their like are imported where tasks need them: Airflow reads this file again and again.
+
+log = logging.getLogger(__name__)
+
+PARAMS = {
+    "year": Param(2025, type="integer", minimum=2000, maximum=2100, title="Year", description="Year of the trips."),
+    "rows": Param(
+        300_000,
+        type="integer",
+        minimum=1_000,
+        maximum=20_000_000,
+        title="Trips",
+        description="Number of raw trips in the year. About one in fifty is bad, on purpose.",
+    ),
+    "seed": Param(
+        1,
+        type="integer",
+        minimum=0,
+        maximum=2**32 - 1,
+        title="Seed",
+        description="The same seed gives the same trips.",
+    ),
+    "data_dir": Param(
+        str(Path(AIRFLOW_HOME) / "sample_etl"),
+        type="string",
+        pattern=r"^(/|[a-z][a-z0-9+.-]*://).+",
+        title="Data directory",
+        description="Absolute path, or URL such as s3://bucket/prefix (tasks then need the package s3fs and "
+        "AWS credentials). All workers must see the same directory: with more than one machine, use "
+        "shared storage.",
+    ),
+    "conn_id": Param(
+        "sample_results",
+        type="string",
+        pattern=r"^[\w.-]+$",
+        title="Connection for the results",
+        description="Airflow connection to the PostgreSQL or SQLite database that gets the table sample_etl_daily.",
+    ),
+}
+
+
+class Plan(TypedDict):
+    """What a run does, and where its files go."""
+
+    run_id: str
+    folder: str
+    year: int
+    rows: int
+    seed: int
+
+
+class Month(TypedDict):
+    """What became of the trips of a month."""
+
+    month: str
+    good: int
+    bad: dict[str, int]
+
+
+def partition(folder: str, step: str, month: str) -> str:
+    """Return the path of a month's file of a step."""
+    return f"{folder}/{step}/{month}.parquet"
+
+
+def summarize(plan: Plan, months: list[Month], loaded: Loaded, chart: str) -> dict[str, Any]:
+    """
+    Say what came of the run.
+
+    :raises ValueError: Trips were lost or doubled on the way.
+    """
+    good = sum(month["good"] for month in months)
+    bad: Counter[str] = sum((Counter(month["bad"]) for month in months), Counter())
+    if good + bad.total() != plan["rows"] or loaded["trips"] != good:
+        raise ValueError(
+            f"Trips do not add up: {plan['rows']} were asked for, {good} good and {bad.total()} bad ones "
+            f"were found, and the database has {loaded['trips']}. Were files in {plan['folder']} or rows of "
+            f"run {plan['run_id']} changed by hand? Clear the whole run to make them anew."
+        )
+    return {
+        "rows_in": plan["rows"],
+        "good": good,
+        "bad": bad.total(),
+        "bad_by_reason": dict(bad.most_common()),
+        "rows_loaded": loaded["rows"],
+        "folder": plan["folder"],
+        "chart": chart,
+    }
+
+
+@task(multiple_outputs=False)
+def prepare() -> Plan:
+    """Fail now, not after all the work, if results could not be stored."""
+    from airflow_eks_dask.samples import files, results
+
+    context = get_current_context()
+    params, run_id = context["params"], context["run_id"]
+    results.results_engine(params["conn_id"])
+    plan = Plan(
+        run_id=run_id,
+        folder=files.run_folder(params["data_dir"], run_id),
+        year=params["year"],
+        rows=params["rows"],
+        seed=params["seed"],
+    )
+    files.write_json(f"{plan['folder']}/plan.json", plan)
+    return plan
+
+
+@task
+def extract(plan: Plan, quarter: int) -> list[str]:
+    """Make the raw trips of the months of a quarter, 1 to 4; return the months, such as ``2025-01``."""
+    from airflow_eks_dask.samples import files, taxi
+
+    months = []
+    for number in range(3 * quarter - 2, 3 * quarter + 1):
+        month = f"{plan['year']}-{number:02}"
+        first, end = plan["rows"] * (number - 1) // 12, plan["rows"] * number // 12
+        trips = taxi.make_trips(month, first, end, plan["seed"])
+        files.write_parquet(partition(plan["folder"], "raw", month), trips)
+        months.append(month)
+    return months
+
+
+@task
+def validate(plan: Plan, months: list[str]) -> list[Month]:
+    """Part good trips from bad ones, and count the bad ones by reason."""
+    from airflow_eks_dask.samples import files, taxi
+
+    validated = []
+    for month in months:
+        good, bad = taxi.split_trips(files.read_parquet(partition(plan["folder"], "raw", month)), month)
+        files.write_parquet(partition(plan["folder"], "good", month), good)
+        files.write_parquet(partition(plan["folder"], "bad", month), bad)
+        reasons = taxi.count_reasons(bad)
+        log.info("%s: %d good trips, %d bad ones: %s", month, good.num_rows, bad.num_rows, reasons)
+        validated.append(Month(month=month, good=good.num_rows, bad=reasons))
+    return validated
+
+
+@task
+def transform(plan: Plan, quarters: list[list[Month]]) -> str:
+    """Enrich the good trips and add them up, on the Dask cluster that runs this task; return the path of the sums."""
+    from airflow_eks_dask import get_client
+    from airflow_eks_dask.samples import files, taxi
+
+    paths = [partition(plan["folder"], "good", month["month"]) for quarter in quarters for month in quarter]
+    with get_client() as client:
+        daily = taxi.add_up(paths, client)
+    return files.write_json(f"{plan['folder']}/daily.json", daily)
+
+
+@task(multiple_outputs=False)
+def load(plan: Plan, sums: str) -> Loaded:
+    """Put the sums into the database, in place of those this run loaded before."""
+    from airflow_eks_dask.samples import files, results
+
+    engine = results.results_engine(get_current_context()["params"]["conn_id"])
+    return results.replace_rows(engine, plan["run_id"], files.read_json(sums))
+
+
+@task
+def chart(plan: Plan, sums: str) -> str:
+    """Draw the sums; return the path of the picture."""
+    from airflow_eks_dask.samples import files, taxi
+
+    daily = files.read_json(sums)
+    return files.write(f"{plan['folder']}/fares.png", lambda file: taxi.draw_fares(daily, file))
+
+
+@task(multiple_outputs=False)
+def report(plan: Plan, quarters: list[list[Month]], loaded: Loaded, picture: str) -> dict[str, Any]:
+    """Log and return what came of the run."""
+    months = [month for quarter in quarters for month in quarter]
+    summary = summarize(plan, months, loaded, picture)
+    log.info("Run %s:\n%s", plan["run_id"], json.dumps(summary, indent=2))
+    return summary
+
+
+@task_group
+def quarter(plan: Plan, quarter: int) -> list[Month]:
+    """Make the trips of a quarter of the year, and part good from bad ones."""
+    return validate(plan, extract(plan, quarter))
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    tags=["sample", "dask"],
+    doc_md=__doc__,
+    params=PARAMS,
+    # One more try, for passing troubles of the network; the timeout ends whatever waits in vain.
+    default_args={
+        "retries": 1,
+        "retry_delay": timedelta(seconds=5),
+        "execution_timeout": timedelta(minutes=15),
+    },
+)
+def sample_etl() -> None:
+    """Taxi trips: from raw records to a table and a chart."""
+    plan = prepare()
+    # By quarters, not months: starting a task and importing pandas costs more than three months of work.
+    quarters = quarter.partial(plan=plan).expand(quarter=[1, 2, 3, 4])
+    sums = transform(plan, quarters)
+    report(plan, quarters, load(plan, sums), chart(plan, sums))
+
+
+sample_etl()

@@ -1,0 +1,29 @@
+"""What all tests share: an Airflow home of their own, and waiting for what is bound to happen."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Before anything imports Airflow, which reads its configuration then and there.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-eks-dask-tests-")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], *, timeout: float = 30, what: str = "") -> T:
+    """Return the first true value of ``look``; fail the test if there is none in time."""
+    deadline = time.monotonic() + timeout
+    while not (value := look()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {timeout:g} s: {what or look}")
+        time.sleep(0.05)
+    return value

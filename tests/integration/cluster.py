@@ -1,0 +1,62 @@
+"""A Dask cluster in processes of its own, started as a user would, by hand."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from airflow_eks_dask.local.processes import Child, ProcessSet, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class DaskCluster:
+    """
+    ``dask scheduler`` and ``dask worker`` processes.
+
+    :param directory: For their logs.
+    :param environment: Changes to their environment.
+    """
+
+    def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.directory = directory
+        self.environment = {**os.environ, **(environment or {})}
+        self.port = free_port()
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.processes = ProcessSet()
+        self.scheduler: Child | None = None
+        self.workers: list[Child] = []
+
+    def start_scheduler(self) -> Child:
+        """Start the scheduler, at the same address each time."""
+        self.scheduler = self._start("scheduler", "scheduler", "--host", "127.0.0.1", "--port", str(self.port))
+        return self.scheduler
+
+    def start_worker(self, *options: str) -> Child:
+        """Start one worker."""
+        name = f"worker-{len(self.workers)}"
+        worker = self._start(name, "worker", self.address, "--host", "127.0.0.1", "--name", name, *options)
+        self.workers.append(worker)
+        return worker
+
+    def log(self) -> str:
+        """Return what all of them have printed."""
+        return "".join(file.read_text() for file in sorted(self.directory.glob("dask-*.log")))
+
+    def stop(self) -> None:
+        """End all processes."""
+        self.processes.close(grace=5)
+        self.workers.clear()
+
+    def _start(self, name: str, *command: str) -> Child:
+        dashboard = ["--dashboard-address", "127.0.0.1:0"]
+        return self.processes.start(
+            name,
+            [sys.executable, "-m", "dask", *command, *dashboard],
+            log_file=self.directory / f"dask-{name}.log",
+            env=self.environment,
+            cwd=self.directory,
+        )

@@ -1,0 +1,86 @@
+"""Tasks that tell what they see, fail, die, wait and compute: what the tests need of a DAG."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import Param, dag, get_current_context, task
+
+
+@task
+def look_around() -> dict:
+    """Tell what this task process can see of its surroundings."""
+    import psutil
+    from airflow.configuration import conf
+
+    me = psutil.Process()
+    family = [me, *me.parents()]
+    supervisor = me.parent()
+    return {
+        "pool_enabled": conf.getboolean("database", "sql_alchemy_pool_enabled"),
+        "peers": [c.raddr.port for p in (me, supervisor) for c in p.net_connections("tcp") if c.raddr],
+        "pids": [p.pid for p in family],
+        "session_is_own": os.getsid(0) == supervisor.pid,
+        "dask_scheduler": os.environ.get("DASK_SCHEDULER_ADDRESS"),
+        "process_context": os.environ.get("_AIRFLOW_PROCESS_CONTEXT"),
+    }
+
+
+@task
+def fail() -> None:
+    """Raise."""
+    raise ValueError("this task was made to fail")
+
+
+@task
+def kill_itself() -> None:
+    """End by SIGKILL."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task(retries=1, retry_delay=timedelta(seconds=1))
+def fail_once() -> int:
+    """Fail the first time."""
+    attempt = get_current_context()["ti"].try_number
+    if attempt == 1:
+        raise RuntimeError("the first try fails")
+    return attempt
+
+
+@task
+def wait() -> None:
+    """Write this process's id into a file of the directory in the params, and wait for a file ``go`` there."""
+    directory = Path(get_current_context()["params"]["directory"])
+    (directory / "pid").write_text(str(os.getpid()))
+    while not (directory / "go").exists():
+        time.sleep(0.05)
+
+
+@task
+def compute() -> int:
+    """Compute on the cluster that runs this task."""
+    import airflow_eks_dask
+
+    with airflow_eks_dask.get_client() as client:
+        return client.submit(sum, range(10)).result(timeout=60)
+
+
+for name, operator in {
+    "look_around": look_around,
+    "fail": fail,
+    "kill_itself": kill_itself,
+    "fail_once": fail_once,
+    "wait": wait,
+    "compute": compute,
+}.items():
+
+    @dag(dag_id=f"probe_{name}", schedule=None, params={"directory": Param("", type="string")})
+    def probe(operator=operator):
+        """Run one task."""
+        operator()
+
+    probe()

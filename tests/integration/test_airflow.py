@@ -1,0 +1,173 @@
+"""Airflow with DaskExecutor, as its user meets it: DAGs are triggered, tasks end in the state they deserve."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+import psutil
+import psycopg2
+import pytest
+
+from tests.conftest import eventually
+
+TOKEN = re.compile(r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}")
+
+
+def rows(dsn: str, query: str) -> list[tuple]:
+    with psycopg2.connect(dsn, connect_timeout=10) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchall()
+
+
+class TestSamples:
+    """The sample DAGs, from the bundle."""
+
+    def test_parallel(self, system):
+        system.run("sample_parallel", n=12)
+
+    def test_sensors(self, system):
+        system.run("sample_sensors")
+
+    def test_etl_and_its_rerun_give_the_same(self, system):
+        run_id = system.run("sample_etl", rows=24_000)
+        tables = [name for (name,) in rows(system.results, "select tablename from pg_tables where schemaname='public'")]
+        assert tables, "nothing was loaded"
+        first = {table: sorted(rows(system.results, f"select * from {table}")) for table in tables}
+        assert all(first.values())
+        (chart,) = system.airflow.home.rglob("*.png")
+        chart.unlink()
+
+        path = f"/dags/sample_etl/dagRuns/{run_id}/clear"
+        system.client.request("POST", path, json={"dry_run": False, "only_failed": False})
+        system.client.wait_for_run("sample_etl", run_id, timeout=180)
+        assert {table: sorted(rows(system.results, f"select * from {table}")) for table in tables} == first
+        assert chart.read_bytes().startswith(b"\x89PNG")
+
+
+class TestFailures:
+    """What goes wrong ends in the right state, with a reason, and the Airflow scheduler lives on."""
+
+    @pytest.fixture(autouse=True)
+    def scheduler_lives(self, system):
+        pid = system.airflow.pid("scheduler")
+        yield
+        system.airflow.check()
+        assert system.airflow.pid("scheduler") == pid
+
+    @pytest.mark.parametrize(
+        ("dag_id", "words"),
+        [("probe_fail", "this task was made to fail"), ("probe_kill_itself", "SIGKILL")],
+    )
+    def test_a_task_fails(self, system, dag_id, words):
+        run_id = system.run(dag_id, expected="failed")
+        log = system.client.task_log(dag_id, run_id, dag_id.removeprefix("probe_"))
+        assert words in log
+
+    def test_a_failed_try_is_retried(self, system):
+        run_id = system.run("probe_fail_once")
+        assert system.returned("probe_fail_once", run_id, "fail_once") == 2
+
+    def test_a_dag_file_that_no_longer_parses(self, system):
+        system.run("fragile")
+        # It would notice, and the DAG could not be triggered: the task has to meet the broken file first.
+        system.airflow.kill_component("dag-processor", signal.SIGTERM)
+        file = system.airflow.home / "dags" / "fragile.py"
+        source = file.read_text()
+        file.write_text("from airflow.sdk import dag\nraise RuntimeError('somebody broke this file')\n")
+        run_id = system.client.trigger("fragile")
+        system.client.wait_for_run("fragile", run_id, expected="failed")
+        assert "somebody broke this file" in system.client.task_log("fragile", run_id, "fine")
+        file.write_text(source)
+        system.airflow.start_component("dag-processor")
+
+
+class TestInsideATask:
+    """What a task sees, and what others see of it."""
+
+    def test_surroundings(self, system):
+        run_id = system.run("probe_look_around")
+        seen = system.returned("probe_look_around", run_id, "look_around")
+        assert seen["pool_enabled"] is False
+        assert system.postgres.port not in seen["peers"], "a database connection was inherited or made"
+        assert seen["peers"], "the supervisor speaks to the API server"
+        assert seen["session_is_own"]
+        assert seen["process_context"] is None
+        address = system.dask.address if system.dask else "tcp://127.0.0.1:"
+        assert seen["dask_scheduler"].startswith(address)
+
+    def test_its_log_reaches_the_ui(self, system):
+        run_id = system.run("probe_look_around")
+        assert "Returned value was" in system.client.task_log("probe_look_around", run_id, "look_around")
+
+    def test_it_computes_on_its_cluster(self, system):
+        run_id = system.run("probe_compute")
+        assert system.returned("probe_compute", run_id, "compute") == 45
+
+    def test_no_token_and_no_payload_shows(self, system, tmp_path):
+        run_id = system.client.trigger("probe_wait", {"directory": str(tmp_path)})
+        eventually((tmp_path / "pid").exists, timeout=60, what="the task runs")
+        family = [psutil.Process(int((tmp_path / "pid").read_text()))]
+        family += family[0].parents()
+        for process in family:
+            for text in (" ".join(process.cmdline()), str(process.environ())):
+                assert not TOKEN.search(text), process
+                assert "ExecuteTask" not in text, process
+        (tmp_path / "go").touch()
+        system.client.wait_for_run("probe_wait", run_id)
+        logs = [file for file in system.airflow.home.rglob("*.log") if file.is_file()]
+        assert logs
+        for file in logs:
+            assert not TOKEN.search(file.read_text(errors="replace")), file
+
+
+def test_a_killed_airflow_scheduler_leaves_no_process_of_its_embedded_cluster(embedded, tmp_path):
+    run_id = embedded.client.trigger("probe_wait", {"directory": str(tmp_path)})
+    eventually((tmp_path / "pid").exists, timeout=60, what="the task runs")
+    task = psutil.Process(int((tmp_path / "pid").read_text()))
+    family = psutil.Process(embedded.airflow.pid("scheduler")).children(recursive=True)
+    assert task in family
+    embedded.airflow.kill_component("scheduler", signal.SIGKILL)
+    eventually(lambda: not any(alive(process) for process in family), what="all of its processes have ended")
+    (tmp_path / "go").touch()
+    embedded.airflow.start_component("scheduler")
+    embedded.client.wait_for_run("probe_wait", run_id)
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_an_airflow_scheduler_asked_to_stop_lets_tasks_finish(embedded, tmp_path):
+    run_id = embedded.client.trigger("probe_wait", {"directory": str(tmp_path)})
+    eventually((tmp_path / "pid").exists, timeout=60, what="the task runs")
+    os.kill(embedded.airflow.pid("scheduler"), signal.SIGTERM)
+    eventually(lambda: "Waiting up to" in embedded.scheduler_log(), what="it says what it waits for")
+    (tmp_path / "go").touch()
+    embedded.airflow.kill_component("scheduler", signal.SIGCONT)
+    (task,) = embedded.client.task_instances("probe_wait", run_id)
+    assert task.state == "success"
+    embedded.airflow.start_component("scheduler")
+
+
+def test_no_dask_scheduler_at_the_start_of_airflow(external):
+    external.dask.stop()
+    external.airflow.kill_component("scheduler", signal.SIGTERM)
+    external.airflow.start_component("scheduler")
+    eventually(lambda: f"No Dask cluster at {external.dask.address}" in external.scheduler_log(), what="it says so")
+    run_id = external.client.trigger("sample_parallel", {"n": 4})
+
+    def waiting() -> bool:
+        tasks = external.client.task_instances("sample_parallel", run_id)
+        return any(task.state == "scheduled" for task in tasks)
+
+    eventually(waiting, timeout=60, what="the task waits in Airflow")
+    external.airflow.check()
+    external.dask.start_scheduler()
+    for _ in range(2):
+        external.dask.start_worker("--nthreads", "1")
+    external.client.wait_for_run("sample_parallel", run_id, timeout=120)

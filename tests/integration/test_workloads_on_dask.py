@@ -1,0 +1,361 @@
+"""Workloads on a real Dask cluster, without Airflow: the path from the executor's link to a process and back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from airflow_eks_dask.executors import cluster_link
+from airflow_eks_dask.executors.cluster_link import Answered, ClusterLink, Connected, Disconnected
+from airflow_eks_dask.executors.settings import DaskSettings
+from airflow_eks_dask.provider_info import OPTIONS
+from airflow_eks_dask.worker.protocol import Capacity, Outcome, Submission, WorkerOptions
+from tests.conftest import eventually
+from tests.integration.cluster import DaskCluster
+
+if TYPE_CHECKING:
+    from airflow_eks_dask.executors.embedded import EmbeddedCluster
+
+ROOT = Path(__file__).parents[2]
+
+
+class Options:
+    """The ``[dask]`` section with its defaults and some changes."""
+
+    def __init__(self, **changes: str) -> None:
+        self.values = {name: option["default"] for name, option in OPTIONS.items()} | changes
+
+    def get(self, section: str, option: str) -> str | None:
+        return self.values[option]
+
+
+class Executor:
+    """What is left of an executor: a link, and the events it has brought."""
+
+    def __init__(self, directory: Path, **settings: str) -> None:
+        self.directory = directory
+        self.link = ClusterLink(DaskSettings.from_configuration(Options(**settings)))
+        self.seen: list[Any] = []
+        self.link.start()
+
+    def name(self, key: str) -> str:
+        """Return the key as the cluster knows it, which other tests use too and which runs a key once, ever."""
+        return f"{self.directory}:{key}"
+
+    def order(self, key: str, do: str, priority: int = 0, **order: Any) -> Submission:
+        order = {"do": do, "ledger": str(self.directory / key), "until": str(self.directory / f"{key}.go"), **order}
+        return Submission(self.name(key), json.dumps(order).encode(), priority)
+
+    def run(self, key: str, do: str, **order: Any) -> None:
+        self.link.submit([self.order(key, do, **order)])
+
+    def let_go(self, key: str) -> None:
+        (self.directory / f"{key}.go").touch()
+
+    def ledger(self, key: str, what: str) -> dict[str, Any] | None:
+        file = self.directory / key
+        lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        found = [line for line in lines if line["what"] == what]
+        assert len(found) <= 1, f"{key}: {what} twice"
+        return found[0] if found else None
+
+    def events(self, kind: type) -> list[Any]:
+        self.seen += self.link.events()
+        return [event for event in self.seen if isinstance(event, kind)]
+
+    def wait_for_end(self, key: str) -> Outcome:
+        return self.wait_for(Outcome, key=self.name(key))
+
+    def wait_for(self, kind: type, *, timeout: float = 60, **attributes: Any) -> Any:
+        def look() -> Any:
+            matching = [e for e in self.events(kind) if all(getattr(e, k) == v for k, v in attributes.items())]
+            return matching[-1] if matching else None
+
+        return eventually(look, timeout=timeout, what=f"{kind.__name__} {attributes}")
+
+    def wait_until_running(self, key: str) -> tuple[int, int]:
+        """Return the process ids of a sleeping workload and of its child."""
+        child = eventually(lambda: self.ledger(key, "child"), what=f"{key} runs")
+        return child["pid"], child["value"]
+
+    def capacity(self, **expected: int) -> None:
+        eventually(
+            lambda: (now := self.events(Capacity)) and all(getattr(now[-1], k) == v for k, v in expected.items()),
+            timeout=60,
+            what=f"capacity {expected}; last: {self.events(Capacity)[-1:]}",
+        )
+
+
+@pytest.fixture(autouse=True)
+def stub(monkeypatch):
+    """Have the workers run ``stub_workload`` where Airflow's supervisor would be."""
+    monkeypatch.setattr(
+        cluster_link,
+        "WorkerOptions",
+        lambda slots, preload: WorkerOptions(slots, preload, "tests.integration.stub_workload"),
+    )
+    # For the embedded cluster, which inherits it.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+def new_cluster(directory: Path) -> DaskCluster:
+    cluster = DaskCluster(directory, {"PYTHONPATH": str(ROOT)})
+    cluster.start_scheduler()
+    return cluster
+
+
+@pytest.fixture
+def dask(tmp_path):
+    """A cluster of its own, for tests that break it; no workers yet."""
+    cluster = new_cluster(tmp_path)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_dask(tmp_path_factory):
+    """A cluster with one worker of two slots, for tests that leave it as it was."""
+    cluster = new_cluster(tmp_path_factory.mktemp("shared-dask"))
+    cluster.start_worker("--nthreads", "1")
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start executors, and end them afterwards."""
+    started: list[Executor] = []
+
+    def start(**settings: str) -> Executor:
+        started.append(Executor(tmp_path, **settings))
+        return started[-1]
+
+    yield start
+    for executor in started:
+        executor.link.stop()
+
+
+@pytest.fixture
+def executor(shared_dask, start):
+    """An executor of the shared cluster."""
+    executor = start(cluster_address=shared_dask.address)
+    executor.capacity(slots=2, free=2)
+    return executor
+
+
+@pytest.fixture
+def breakable(dask, start):
+    """An executor of a cluster that the test may break."""
+    dask.start_worker("--nthreads", "1")
+    executor = start(cluster_address=dask.address)
+    executor.capacity(slots=2, free=2)
+    return executor
+
+
+def gone(*pids: int) -> bool:
+    def alive(pid: int) -> bool:
+        try:
+            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    return not any(alive(pid) for pid in pids)
+
+
+def launcher_of(workload: int) -> psutil.Process:
+    return psutil.Process(workload).parent()
+
+
+@pytest.mark.parametrize("options", [(), ("--no-nanny",)], ids=["nanny", "no nanny"])
+def test_runs_and_reports(dask, start, options):
+    dask.start_worker("--nthreads", "1", *options)
+    executor = start(cluster_address=dask.address)
+    executor.capacity(slots=2)
+    executor.run("fine", "nothing")
+    executor.run("broken", "raise", words="the disk is full")
+    assert executor.wait_for_end("fine").success
+    assert executor.wait_for_end("broken").reason == "ValueError: the disk is full"
+    executor.capacity(free=2)
+
+
+def test_a_workload_has_a_process_and_session_of_its_own_and_shows_nothing(executor):
+    executor.run("k", "sleep", secret="eyJ-a-token")
+    pid, child = executor.wait_until_running("k")
+    assert os.getsid(pid) == pid == os.getsid(child)
+    launcher = launcher_of(pid)
+    worker = launcher.parent()
+    for process in (psutil.Process(pid), psutil.Process(child), launcher, worker):
+        assert "eyJ-a-token" not in str(process.cmdline()) + str(process.environ())
+    assert launcher.num_threads() == 1
+    executor.let_go("k")
+    assert executor.wait_for_end("k").success
+    assert gone(child)
+
+
+def test_a_waiting_workload_starts_when_a_slot_is_free_by_priority(executor):
+    for key in "ab":
+        executor.run(key, "sleep")
+    executor.capacity(free=0)
+    executor.link.submit([executor.order("low", "nothing", priority=1), executor.order("high", "sleep", priority=2)])
+    executor.let_go("a")
+    executor.wait_until_running("high")
+    assert executor.ledger("low", "started") is None
+    for key in ("b", "high"):
+        executor.let_go(key)
+    assert executor.wait_for_end("low").success
+
+
+def test_computations_of_workloads_that_take_every_slot_finish(executor):
+    executor.link.submit([executor.order(key, "compute") for key in ("a", "b")])
+    for key in ("a", "b"):
+        assert executor.wait_for_end(key).success
+        assert executor.ledger(key, "result")["value"] == 6
+
+
+def test_a_workload_killed_says_so(executor):
+    executor.run("k", "signal", signal="SIGKILL")
+    assert "SIGKILL" in executor.wait_for_end("k").reason
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_revoking_ends_the_whole_group_and_frees_the_slot(executor, stubborn):
+    executor.run("k", "sleep", stubborn=stubborn)
+    pids = executor.wait_until_running("k")
+    executor.link.revoke([executor.name("k")])
+    assert executor.wait_for_end("k").reason == "ended at Airflow's request"
+    assert gone(*pids)
+    executor.capacity(free=2)
+
+
+def test_a_lost_worker_takes_its_workloads_along(breakable):
+    breakable.run("k", "sleep")
+    pids = breakable.wait_until_running("k")
+    launcher = launcher_of(pids[0])
+    launcher.parent().kill()
+    assert "lost while running it" in breakable.wait_for_end("k").reason
+    eventually(lambda: gone(*pids, launcher.pid), what="its processes are gone")
+
+
+def test_a_lost_worker_is_replaced_and_what_waited_runs_there(breakable, dask):
+    for key in "ab":
+        breakable.run(key, "sleep")
+    worker = launcher_of(breakable.wait_until_running("a")[0]).parent()
+    breakable.run("waiting", "nothing")
+    worker.kill()
+    dask.start_worker("--nthreads", "1")
+    assert breakable.wait_for_end("waiting").success
+
+
+def test_a_lost_launcher_takes_its_workloads_along_and_is_replaced(breakable):
+    breakable.run("k", "sleep")
+    pids = breakable.wait_until_running("k")
+    launcher_of(pids[0]).kill()
+    assert "launcher" in breakable.wait_for_end("k").reason
+    eventually(lambda: gone(*pids), what="its processes are gone")
+    breakable.run("next", "nothing")
+    assert breakable.wait_for_end("next").success
+
+
+def test_a_worker_takes_as_many_as_it_was_told_at_its_start(dask, start):
+    dask.start_worker("--nthreads", "1", "--resources", "airflow=5")
+    start(cluster_address=dask.address).capacity(slots=5, free=5)
+
+
+def test_a_second_executor_disturbs_nothing_and_both_hear_of_every_end(executor, shared_dask, start):
+    executor.run("k", "sleep")
+    executor.wait_until_running("k")
+    other = start(cluster_address=shared_dask.address)
+    other.capacity(slots=2, free=1)
+    other.link.ask([executor.name("k"), "unheard of"])
+    answer = other.wait_for(Answered)
+    assert (answer.present, answer.ended) == ((executor.name("k"),), ())
+    executor.let_go("k")
+    assert executor.wait_for_end("k").success
+    assert other.wait_for_end("k").success
+
+
+def test_what_ends_while_the_executor_is_away_is_found_out(executor, shared_dask, start):
+    executor.run("k", "sleep")
+    executor.wait_until_running("k")
+    executor.link.stop()
+    executor.let_go("k")
+    eventually(lambda: executor.ledger("k", "ended"))
+    successor = start(cluster_address=shared_dask.address)
+    successor.wait_for(Connected)
+
+    def ended() -> bool:
+        successor.link.ask([executor.name("k")])
+        return any(answer.ended and answer.ended[0].success for answer in successor.events(Answered))
+
+    eventually(ended)
+
+
+def test_no_cluster_at_first(dask, start, tmp_path, caplog):
+    dask.stop()
+    executor = start(cluster_address=dask.address, connect_timeout="1")
+    eventually(lambda: f"No Dask cluster at {dask.address}" in caplog.text, what="it says what is missing")
+    executor.run("too early", "nothing")
+    dask.start_scheduler()
+    dask.start_worker("--nthreads", "1")
+    executor.capacity(slots=2)
+    executor.run("k", "nothing")
+    assert executor.wait_for_end("k").success
+    assert executor.ledger("too early", "started") is None, "the ledger sends it again, not the link"
+
+
+def test_the_dask_scheduler_comes_back(breakable, dask):
+    breakable.run("k", "sleep")
+    pids = breakable.wait_until_running("k")
+    os.kill(dask.scheduler.popen.pid, signal.SIGKILL)
+    breakable.wait_for(Disconnected)
+    dask.scheduler.popen.wait(10)
+    dask.start_scheduler()
+    eventually(lambda: len(breakable.events(Connected)) == 2, timeout=60, what="it connects again")
+    eventually(lambda: gone(*pids), what="workers of a lost scheduler end, and with them their workloads")
+    breakable.link.ask([breakable.name("k")])
+    assert breakable.wait_for(Answered) == Answered((breakable.name("k"),), (), ())
+    dask.start_worker("--nthreads", "1")
+    breakable.run("next", "nothing")
+    assert breakable.wait_for_end("next").success
+
+
+class TestEmbedded:
+    """The cluster that the executor starts itself."""
+
+    def descendants(self) -> list[psutil.Process]:
+        return [
+            p for p in psutil.Process().children(recursive=True) if "airflow_eks_dask.local.guard" not in p.cmdline()
+        ]
+
+    def test_runs_and_leaves_nothing(self, start):
+        executor = start(slots_per_worker="3", embedded_workers="2")
+        executor.capacity(workers=2, slots=6)
+        executor.run("k", "sleep")
+        pids = executor.wait_until_running("k")
+        family = self.descendants()
+        assert psutil.Process(pids[0]) in family
+        for process in family:
+            for connection in process.net_connections("inet"):
+                assert connection.laddr.ip in ("127.0.0.1", "::1"), f"{process} listens on {connection.laddr}"
+        executor.link.stop()
+        eventually(lambda: gone(*(p.pid for p in family)), what="everything has ended")
+
+    def test_comes_back_after_its_process_was_killed(self, start):
+        executor = start()
+        executor.capacity(workers=1)
+        executor.run("k", "sleep")
+        pids = executor.wait_until_running("k")
+        embedded: EmbeddedCluster = executor.link._embedded
+        embedded._process.send_signal(signal.SIGKILL)
+        executor.wait_for(Disconnected)
+        eventually(lambda: gone(*pids), what="its workloads are gone")
+        executor.run("next", "nothing")
+        eventually(lambda: len(executor.events(Connected)) == 2, what="a new one is there")
+        executor.run("next", "nothing")
+        assert executor.wait_for_end("next").success

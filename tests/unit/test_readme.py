@@ -1,0 +1,33 @@
+"""README says what is true: its table of options, and commands that CI runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import airflow_eks_dask
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()]
+
+
+def options_table() -> str:
+    lines = ["| option | default | meaning |", "|---|---|---|"]
+    for name, option in airflow_eks_dask.get_provider_info()["config"]["dask"]["options"].items():
+        default = f"`{option['default']}`" if option["default"] else ""
+        lines.append(f"| `{name}` | {default} | {option['description'].replace('``', '`')} |")
+    return "\n".join(lines)
+
+
+def test_options_are_those_of_the_code():
+    (table,) = re.findall(r"<!-- options: begin -->\n(.*)\n<!-- options: end -->", README, re.S)
+    assert table == options_table()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_is_run_by_ci(command):
+    scripts = "".join(file.read_text() for file in (ROOT / ".ci").iterdir())
+    assert command in scripts
