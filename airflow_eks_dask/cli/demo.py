@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 EXECUTOR = "airflow_eks_dask.DaskExecutor"
 BUNDLE = {"name": "eks_dask", "classpath": "airflow_eks_dask.bundle.EksDaskDagBundle", "kwargs": {}}
+# What most tasks of the samples import.
+PRELOAD = "pandas, pyarrow.parquet, dask.dataframe"
 RESULTS = "results"
 PLAIN_INTERVAL = 5.0
 # Of the extra "demo"; PostgreSQL itself may come from elsewhere.
@@ -137,6 +139,7 @@ def _run(args: Namespace, console: Console) -> None:
             postgres.sqlalchemy_url("airflow"),
             executor=EXECUTOR,
             dag_bundles=[BUNDLE],
+            settings={"dask": {"preload_modules": PRELOAD}},
             environment={"AIRFLOW_CONN_SAMPLE_RESULTS": postgres.dsn(RESULTS)},
             port=args.port,
         )

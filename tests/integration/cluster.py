@@ -6,7 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from airflow_eks_dask.local.processes import Child, ProcessSet, free_port
+from airflow_eks_dask.local.ports import free_port
+from airflow_eks_dask.local.processes import Child, ProcessSet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,6 +22,7 @@ from tests.integration.cluster import DaskCluster
 if TYPE_CHECKING:
     from airflow_eks_dask.executors.embedded import EmbeddedCluster
 
+pytestmark = pytest.mark.any_airflow
 ROOT = Path(__file__).parents[2]
 
 
@@ -328,17 +329,13 @@ def test_the_dask_scheduler_comes_back(breakable, dask):
 class TestEmbedded:
     """The cluster that the executor starts itself."""
 
-    def descendants(self) -> list[psutil.Process]:
-        return [
-            p for p in psutil.Process().children(recursive=True) if "airflow_eks_dask.local.guard" not in p.cmdline()
-        ]
-
     def test_runs_and_leaves_nothing(self, start):
         executor = start(slots_per_worker="3", embedded_workers="2")
         executor.capacity(workers=2, slots=6)
         executor.run("k", "sleep")
         pids = executor.wait_until_running("k")
-        family = self.descendants()
+        host = psutil.Process(executor.link._embedded._process.pid)
+        family = [host, *host.children(recursive=True)]
         assert psutil.Process(pids[0]) in family
         for process in family:
             for connection in process.net_connections("inet"):

@@ -62,13 +62,10 @@ def run(etl, tmp_path, monkeypatch):
         } | params
         monkeypatch.setattr(etl, "get_current_context", lambda: {"params": params, "run_id": run_id})
         plan = etl.prepare.function()
-        quarters = []
-        for quarter in range(1, 5):
-            months = etl.extract.function(plan, quarter)
-            quarters.append(etl.validate.function(plan, months))
-        sums = etl.transform.function(plan, quarters)
+        months = [etl.validate.function(plan, etl.extract.function(plan, number)) for number in range(1, 13)]
+        sums = etl.transform.function(plan, months)
         loaded, picture = etl.load.function(plan, sums), etl.chart.function(plan, sums)
-        return etl.report.function(plan, quarters, loaded, picture)
+        return etl.report.function(plan, months, loaded, picture)
 
     return run_all
 
