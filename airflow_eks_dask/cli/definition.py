@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand, lazy_load_command
+from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand, lazy_load_command, positive_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Airflow's class has no type annotations.
+# Airflow's own have no type annotations.
 _arg: Callable[..., Any] = Arg
+_positive_int: Callable[..., Any] = positive_int
 
 ARG_KEEP = _arg(
     ("--keep", "--keep-ui"),
@@ -43,6 +44,49 @@ ARG_DAG = _arg(
     help="DAG of this package to run (default: %(default)s)",
     default="sample_etl",
 )
+ARG_CERTS_DIRECTORY = _arg(
+    ("--directory",),
+    help="Directory of the certificates and keys; made, for you alone, if it is missing",
+    type=Path,
+    required=True,
+)
+ARG_CERTS_HOST = _arg(
+    ("--host",),
+    help="Host names and IP addresses of the Dask scheduler (default: this machine's loopback; with --renew, those of "
+    "the present certificate)",
+    metavar="NAME_OR_IP",
+    type=str,
+    action="extend",
+    nargs="+",
+)
+ARG_CERTS_DAYS = _arg(
+    ("--days",),
+    help="Days for which the certificates of scheduler, workers and client are valid (default: %(default)s)",
+    type=_positive_int(allow_zero=False),
+    default=365,
+)
+ARG_CERTS_RENEW = _arg(
+    ("--renew",),
+    help="Make new certificates and keys from the authority that is there",
+    action="store_true",
+)
+ARG_CERTS_FORCE = _arg(
+    ("--force",),
+    help="Replace everything, the authority too: no certificate of the former one is accepted any more",
+    action="store_true",
+)
+ARG_CERTS_CHECK = _arg(
+    ("--check", "--show"),
+    help="Only show what is there; exit with 1 if a certificate has expired or is not of the authority",
+    action="store_true",
+    dest="check",
+)
+ARG_CERTS_OUTPUT = _arg(
+    ("-o", "--output"),
+    help="Output format (default: %(default)s)",
+    choices=("table", "json"),
+    default="table",
+)
 
 
 def get_cli_commands() -> list[GroupCommand]:
@@ -59,6 +103,23 @@ def get_cli_commands() -> list[GroupCommand]:
                     "and end them all. Your own Airflow, its database and its configuration are not used.",
                     func=lazy_load_command("airflow_eks_dask.cli.demo.demo"),
                     args=(ARG_KEEP, ARG_PORT, ARG_DIRECTORY, ARG_TIMEOUT, ARG_DAG),
+                ),
+                ActionCommand(
+                    name="certs",
+                    help="Make certificates for mutual TLS between Airflow, the Dask scheduler and its workers",
+                    description="Make a certificate authority for one Dask cluster, and certificates for its "
+                    "scheduler, its workers and the Airflow scheduler. Exit codes: 0 done, 1 failed or a certificate "
+                    "does not serve, 2 bad usage.",
+                    func=lazy_load_command("airflow_eks_dask.cli.certs.certs"),
+                    args=(
+                        ARG_CERTS_DIRECTORY,
+                        ARG_CERTS_HOST,
+                        ARG_CERTS_DAYS,
+                        ARG_CERTS_RENEW,
+                        ARG_CERTS_FORCE,
+                        ARG_CERTS_CHECK,
+                        ARG_CERTS_OUTPUT,
+                    ),
                 ),
             ),
         )

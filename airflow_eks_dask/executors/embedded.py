@@ -60,6 +60,8 @@ class EmbeddedCluster:
             if not answer:
                 raise OSError(f"the embedded Dask cluster ended with {process.wait()} while starting")
         except BaseException:
+            # Still importing, it would not notice for seconds.
+            process.kill()
             await cluster.stop()
             raise
         cluster.address = json.loads(answer)["address"]
@@ -97,8 +99,8 @@ async def _host(control: socket.socket, workers: int) -> None:
         worker_dashboard_address="127.0.0.1:0",
         asynchronous=True,
     ) as cluster:
-        await loop.sock_sendall(control, json.dumps({"address": cluster.scheduler_address}).encode())
         with suppress(ConnectionError):
+            await loop.sock_sendall(control, json.dumps({"address": cluster.scheduler_address}).encode())
             await loop.sock_recv(control, 1)
 
 

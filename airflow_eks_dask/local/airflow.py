@@ -35,6 +35,8 @@ COMMANDS = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+# Asked politely, the triggerer takes 11 s to end, and has nothing to save.
+STOP_SIGNALS = {"triggerer": signal.SIGKILL}
 POLL_INTERVAL = 0.2
 
 
@@ -248,6 +250,7 @@ class LocalAirflow:
             log_file=self.log_file(name),
             env=self.environment,
             cwd=self.home,
+            stop_signal=STOP_SIGNALS.get(name, signal.SIGTERM),
         )
 
     def _unhealthy(self, http: httpx.Client, components: Sequence[str], since: datetime | None) -> list[str]:

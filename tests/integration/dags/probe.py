@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -69,18 +70,19 @@ def compute() -> int:
         return client.submit(sum, range(10)).result(timeout=60)
 
 
-for name, operator in {
-    "look_around": look_around,
-    "fail": fail,
-    "kill_itself": kill_itself,
-    "fail_once": fail_once,
-    "wait": wait,
-    "compute": compute,
-}.items():
+def define(operator: Callable[[], object]) -> None:
+    """Define a DAG of one task, named after it."""
 
-    @dag(dag_id=f"probe_{name}", schedule=None, params={"directory": Param("", type="string")})
-    def probe(operator=operator):
-        """Run one task."""
+    @dag(
+        dag_id=f"probe_{operator.function.__name__}",
+        schedule=None,
+        params={"directory": Param("", type="string")},
+    )
+    def probe() -> None:
         operator()
 
     probe()
+
+
+for each in (look_around, fail, kill_itself, fail_once, wait, compute):
+    define(each)
