@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 
 from tests.conftest import eventually
+from tests.integration.system import only
 
 TOKEN = re.compile(r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}")
 
@@ -122,17 +123,18 @@ class TestInsideATask:
             assert not TOKEN.search(file.read_text(errors="replace")), file
 
 
-def test_a_killed_airflow_scheduler_leaves_no_process_of_its_embedded_cluster(embedded, tmp_path):
-    run_id = embedded.trigger("probe_wait", directory=str(tmp_path))
+@only("embedded")
+def test_a_killed_airflow_scheduler_leaves_no_process_of_its_embedded_cluster(system, tmp_path):
+    run_id = system.trigger("probe_wait", directory=str(tmp_path))
     eventually((tmp_path / "pid").exists, timeout=60, what="the task runs")
     task = psutil.Process(int((tmp_path / "pid").read_text()))
-    family = psutil.Process(embedded.airflow.pid("scheduler")).children(recursive=True)
+    family = psutil.Process(system.airflow.pid("scheduler")).children(recursive=True)
     assert task in family
-    embedded.airflow.kill_component("scheduler", signal.SIGKILL)
+    system.airflow.kill_component("scheduler", signal.SIGKILL)
     eventually(lambda: not any(alive(process) for process in family), what="all of its processes have ended")
     (tmp_path / "go").touch()
-    embedded.airflow.start_component("scheduler")
-    embedded.client.wait_for_run("probe_wait", run_id)
+    system.airflow.start_component("scheduler")
+    system.client.wait_for_run("probe_wait", run_id)
 
 
 def alive(process: psutil.Process) -> bool:
@@ -142,32 +144,34 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-def test_an_airflow_scheduler_asked_to_stop_lets_tasks_finish(embedded, tmp_path):
-    run_id = embedded.trigger("probe_wait", directory=str(tmp_path))
+@only("embedded")
+def test_an_airflow_scheduler_asked_to_stop_lets_tasks_finish(system, tmp_path):
+    run_id = system.trigger("probe_wait", directory=str(tmp_path))
     eventually((tmp_path / "pid").exists, timeout=60, what="the task runs")
-    os.kill(embedded.airflow.pid("scheduler"), signal.SIGTERM)
-    eventually(lambda: "Waiting up to" in embedded.scheduler_log(), what="it says what it waits for")
+    os.kill(system.airflow.pid("scheduler"), signal.SIGTERM)
+    eventually(lambda: "Waiting up to" in system.scheduler_log(), what="it says what it waits for")
     (tmp_path / "go").touch()
-    embedded.airflow.kill_component("scheduler", signal.SIGCONT)
-    (task,) = embedded.client.task_instances("probe_wait", run_id)
+    system.airflow.kill_component("scheduler", signal.SIGCONT)
+    (task,) = system.client.task_instances("probe_wait", run_id)
     assert task.state == "success"
-    embedded.airflow.start_component("scheduler")
+    system.airflow.start_component("scheduler")
 
 
-def test_no_dask_scheduler_at_the_start_of_airflow(external):
-    external.dask.stop()
-    external.airflow.kill_component("scheduler", signal.SIGTERM)
-    external.airflow.start_component("scheduler")
-    eventually(lambda: f"No Dask cluster at {external.dask.address}" in external.scheduler_log(), what="it says so")
-    run_id = external.trigger("sample_parallel", n=4)
+@only("external")
+def test_no_dask_scheduler_at_the_start_of_airflow(system):
+    system.dask.stop()
+    system.airflow.kill_component("scheduler", signal.SIGTERM)
+    system.airflow.start_component("scheduler")
+    eventually(lambda: f"No Dask cluster at {system.dask.address}" in system.scheduler_log(), what="it says so")
+    run_id = system.trigger("sample_parallel", n=4)
 
     def waiting() -> bool:
-        tasks = external.client.task_instances("sample_parallel", run_id)
+        tasks = system.client.task_instances("sample_parallel", run_id)
         return any(task.state == "scheduled" for task in tasks)
 
     eventually(waiting, timeout=60, what="the task waits in Airflow")
-    external.airflow.check()
-    external.dask.start_scheduler()
+    system.airflow.check()
+    system.dask.start_scheduler()
     for _ in range(2):
-        external.dask.start_worker("--nthreads", "1")
-    external.client.wait_for_run("sample_parallel", run_id, timeout=120)
+        system.dask.start_worker("--nthreads", "1")
+    system.client.wait_for_run("sample_parallel", run_id, timeout=120)
