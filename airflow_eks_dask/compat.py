@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -89,14 +90,57 @@ def workload_key(workload: Any) -> Any:
     return workload.ti.key if hasattr(workload, "ti") else workload.callback.id
 
 
-def external_id(workload: Any) -> str | None:
-    """Return what identifies this run of a workload outside Airflow; None if Airflow has assigned nothing."""
+@dataclass(frozen=True)
+class Description:
+    """
+    What an executor needs to know of a workload.
+
+    :param label: What people call it.
+    :param external_id: What identifies this run of it outside Airflow; None if Airflow has assigned nothing.
+    :param queue: Of the task; None for the default queue.
+    :param priority: Of the task; None for what goes before all tasks.
+    :param executor_config: Of the task.
+    :param log_path: Of its log, relative to the log folder.
+    """
+
+    label: str
+    external_id: str | None
+    queue: str | None = None
+    priority: int | None = None
+    executor_config: dict[str, Any] | None = None
+    log_path: str | None = None
+
+
+def describe_workload(workload: Any) -> Description:
+    """Return what an executor needs to know of a workload."""
     if hasattr(workload, "ti"):
-        assigned: str | None = workload.ti.external_executor_id
-        return assigned
+        ti = workload.ti
+        mapped = f"[{ti.map_index}]" if ti.map_index >= 0 else ""
+        return Description(
+            f"{ti.dag_id}.{ti.task_id}{mapped} {ti.run_id} try {ti.try_number}",
+            ti.external_executor_id,
+            ti.queue,
+            ti.priority_weight,
+            ti.executor_config,
+            workload.log_path,
+        )
     if hasattr(workload, "callback"):
-        return f"callback-{workload.callback.id}"
-    return f"connection-test-{workload.connection_test_id}"
+        name = f"callback-{workload.callback.id}"
+        return Description(name, name, log_path=workload.log_path)
+    name = f"connection-test-{workload.connection_test_id}"
+    return Description(f"connection test {workload.connection_id}", name, workload.queue)
+
+
+def gauge(name: str, value: float, tags: dict[str, str]) -> None:
+    """Set a gauge of Airflow's metrics."""
+    if HAS_RUN_WORKLOAD:
+        from airflow._shared.observability.metrics import stats
+
+        stats.gauge(name, value, tags=tags)
+    else:
+        from airflow._shared.observability.metrics.stats import Stats
+
+        Stats.gauge(name, value, tags=tags)
 
 
 def forget_queued(executor: BaseExecutor, key: Any) -> None:

@@ -28,6 +28,33 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "",
         "tls://dask-scheduler.example.com:8786",
     ),
+    "connection_id": _option(
+        "Airflow connection (type Dask) that says where the cluster is while ``cluster_address`` is empty. It is "
+        "watched: when it appears or changes, new tasks go to that cluster and running ones finish where they are. "
+        "Without such a connection tasks run on the embedded cluster.",
+        "string",
+        "dask_default",
+    ),
+    "connection_check_interval": _option(
+        "Seconds between two looks at the connections of lanes.",
+        "float",
+        "10",
+    ),
+    "lanes": _option(
+        "Further clusters: names, each with the Airflow connection (type Dask) that says where it is. A task with "
+        "``queue='gpu'`` runs on the cluster of the lane ``gpu``; with ``queue='gpu/large'`` on its workers that "
+        "serve the queue ``large``. The lane ``local``, which is the embedded cluster, needs no entry.",
+        "string",
+        "",
+        "gpu=dask_gpu, frankfurt=dask_frankfurt",
+    ),
+    "queues": _option(
+        "Set where a worker runs: the queues it serves. Empty: ``[operators] default_queue`` alone. A task whose "
+        "queue no worker serves waits, and its event log says so.",
+        "string",
+        "",
+        "default, large",
+    ),
     "slots_per_worker": _option(
         "How many Airflow workloads one Dask worker runs at a time. 0: two for each of its threads. A workload "
         "holds a slot, not a Dask thread, so Dask computations made by tasks always find a thread.",
@@ -79,12 +106,64 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "float",
         "10",
     ),
+    "reconnect_timeout": _option(
+        "Seconds that the Dask scheduler may be unreachable before the tasks it had are failed. Until then they "
+        "count as running, as they probably are. When it is seen again, what still runs of them is ended.",
+        "float",
+        "300",
+    ),
+    "drain_timeout": _option(
+        "Seconds that a worker, asked to end, waits for the tasks it runs. It takes no new ones meanwhile.",
+        "float",
+        "600",
+    ),
+    "ship_logs": _option(
+        "Size in MiB up to which the log of a finished task is copied from its worker into the log folder of the "
+        "Airflow scheduler; of a longer one, its end. 0: no copy is made. None is made either where both share a log "
+        "folder or remote logging is on.",
+        "float",
+        "1",
+    ),
     "shutdown_timeout": _option(
         "Seconds that the Airflow scheduler, asked to stop, waits for the tasks on its embedded cluster. "
         "Tasks still running then are ended and fail. Tasks on another cluster run on.",
         "float",
         "30",
     ),
+}
+
+
+# Described here and not in the hook, so that forms need no import of it.
+CONNECTION_TYPE: dict[str, Any] = {
+    "connection-type": "dask",
+    "hook-class-name": "airflow_eks_dask.hooks.dask.DaskHook",
+    "hook-name": "Dask",
+    "ui-field-behaviour": {
+        "hidden-fields": ["login", "schema", "extra"],
+        "relabeling": {"password": "Private key (PEM)"},
+        "placeholders": {
+            "host": "dask-scheduler.example.com",
+            "port": "8786",
+            "password": "PEM text, or the path of a file",
+        },
+    },
+    "conn-fields": {
+        "tls_ca": {
+            "label": "Certificate of the authority (PEM)",
+            "description": "PEM text, or the path of a file. Empty, with the other two: no TLS.",
+            "schema": {"type": ["string", "null"], "format": "multiline"},
+        },
+        "tls_cert": {
+            "label": "Client certificate (PEM)",
+            "description": "PEM text, or the path of a file: what is shown to the Dask scheduler.",
+            "schema": {"type": ["string", "null"], "format": "multiline"},
+        },
+        "allow_insecure": {
+            "label": "Allow no TLS beyond this machine",
+            "description": "Whoever reaches such a Dask scheduler runs code as Airflow does.",
+            "schema": {"type": ["boolean", "null"], "default": False},
+        },
+    },
 }
 
 
@@ -100,6 +179,7 @@ def get_provider_info() -> dict[str, Any]:
         "description": "Run Airflow tasks on a `Dask <https://www.dask.org/>`__ cluster.",
         "versions": [airflow_eks_dask.__version__],
         "executors": ["airflow_eks_dask.DaskExecutor"],
+        "connection-types": [CONNECTION_TYPE],
         "cli": ["airflow_eks_dask.cli.definition.get_cli_commands"],
         "config": {
             "dask": {

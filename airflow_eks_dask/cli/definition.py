@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,17 @@ if TYPE_CHECKING:
 # Airflow's own have no type annotations.
 _arg: Callable[..., Any] = Arg
 _positive_int: Callable[..., Any] = positive_int
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < 1e9:
+        raise ArgumentTypeError(f"must be a number of seconds, 0 or more: {text!r}")
+    return seconds
+
 
 ARG_KEEP = _arg(
     ("--keep", "--keep-ui"),
@@ -81,11 +93,44 @@ ARG_CERTS_CHECK = _arg(
     action="store_true",
     dest="check",
 )
-ARG_CERTS_OUTPUT = _arg(
+ARG_OUTPUT = _arg(
     ("-o", "--output"),
     help="Output format (default: %(default)s)",
     choices=("table", "json"),
     default="table",
+)
+ARG_ADDRESS = _arg(
+    ("--address",),
+    # Brackets would be taken for markup.
+    help="Address of the Dask scheduler. Default: what section dask of the configuration says (cluster_address, else "
+    "the connection that connection_id names), else the embedded cluster that runs on this machine. TLS files come "
+    "from section dask",
+    metavar="ADDRESS",
+    type=str,
+    default=None,
+)
+ARG_DRAIN_WORKER = _arg(
+    ("worker",),
+    help="Name or address of the worker, as `workers` shows it",
+    metavar="WORKER",
+    type=str,
+)
+ARG_DRAIN_CANCEL = _arg(
+    ("--cancel",),
+    help="Have a worker that drains take workloads again",
+    action="store_true",
+)
+ARG_DRAIN_WAIT = _arg(
+    ("--wait",),
+    help="Wait until the worker has left",
+    action="store_true",
+)
+ARG_DRAIN_TIMEOUT = _arg(
+    ("--timeout",),
+    help="Seconds to wait; the worker goes on draining afterwards (default: as long as it takes)",
+    metavar="SECONDS",
+    type=_seconds,
+    default=None,
 )
 
 
@@ -118,7 +163,38 @@ def get_cli_commands() -> list[GroupCommand]:
                         ARG_CERTS_RENEW,
                         ARG_CERTS_FORCE,
                         ARG_CERTS_CHECK,
-                        ARG_CERTS_OUTPUT,
+                        ARG_OUTPUT,
+                    ),
+                ),
+                ActionCommand(
+                    name="status",
+                    help="Show what a Dask cluster can run, and what waits for it",
+                    description="Show a Dask cluster's versions, workers, slots, queues and waiting workloads. "
+                    "Exit codes: 0 done, 1 failed, 2 bad usage.",
+                    func=lazy_load_command("airflow_eks_dask.cli.status.status"),
+                    args=(ARG_ADDRESS, ARG_OUTPUT),
+                ),
+                ActionCommand(
+                    name="workers",
+                    help="Show the workers of a Dask cluster, and what runs where",
+                    description="Show each worker of a Dask cluster with its slots, queues and resources, and what it "
+                    "runs since when. Exit codes: 0 done, 1 failed, 2 bad usage.",
+                    func=lazy_load_command("airflow_eks_dask.cli.workers.workers"),
+                    args=(ARG_ADDRESS, ARG_OUTPUT),
+                ),
+                ActionCommand(
+                    name="drain",
+                    help="Let a worker finish what it runs, take nothing new, and leave",
+                    description="Take a worker out of service: it takes no new workload, finishes those it runs, and "
+                    "then leaves the cluster. Exit codes: 0 done, 1 failed or it has not left in time, 2 bad usage.",
+                    func=lazy_load_command("airflow_eks_dask.cli.drain.drain"),
+                    args=(
+                        ARG_DRAIN_WORKER,
+                        ARG_DRAIN_CANCEL,
+                        ARG_DRAIN_WAIT,
+                        ARG_DRAIN_TIMEOUT,
+                        ARG_ADDRESS,
+                        ARG_OUTPUT,
                     ),
                 ),
             ),

@@ -24,6 +24,9 @@ from airflow_eks_dask.worker.scheduler_plugin import WorkloadSchedulerPlugin
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
+    from airflow_eks_dask.endpoint import Endpoint
+    from airflow_eks_dask.executors.in_flight import Ask
+    from airflow_eks_dask.executors.log_keeper import LogKeeper
     from airflow_eks_dask.executors.settings import DaskSettings
     from airflow_eks_dask.worker.protocol import Submission
 
@@ -32,6 +35,8 @@ log = logging.getLogger(__name__)
 RECONNECT_DELAY, RECONNECT_DELAY_LIMIT = 0.5, 30.0
 PING_INTERVAL = 2.0
 PING_TIMEOUT = 15.0
+FORGOTTEN_GRACE = 10.0
+"""Seconds after which the workers of a Dask scheduler that is gone have ended, with all that they ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +61,42 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class Revoked:
+    """The cluster has been told to end these workloads."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """What the cluster knows of the keys it was asked for."""
 
-    asked: tuple[str, ...]
+    asked: Ask
     present: tuple[str, ...]
     ended: tuple[Outcome, ...]
 
 
-Event = Connected | Disconnected | Confirmed | Answered | Outcome | Capacity
+Event = Connected | Disconnected | Confirmed | Revoked | Answered | Outcome | Capacity
 
 
 class ClusterLink:
     """
     Keeps a connection, and makes it again whenever it is lost.
 
-    :param settings: Where the cluster is, and how to speak to it.
+    :param endpoint: Where the cluster is; None for an embedded one, which is started.
+    :param settings: The executor's.
+    :param log_keeper: What brings logs home; None to leave them where they are.
     """
 
-    def __init__(self, settings: DaskSettings) -> None:
+    def __init__(self, endpoint: Endpoint | None, settings: DaskSettings, log_keeper: LogKeeper | None = None) -> None:
+        self._endpoint = endpoint
         self._settings = settings
+        self._log_keeper = log_keeper
         self._events: deque[Event] = deque()
         self._thread = threading.Thread(target=self._run, name="dask-cluster-link", daemon=True)
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
+        self._failure: asyncio.Future[str] = self._loop.create_future()
         self._client: Client | None = None
         self._embedded: EmbeddedCluster | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -92,12 +109,12 @@ class ClusterLink:
         """
         End the connection, and the embedded cluster if there is one.
 
-        :param timeout: Seconds to wait for that.
+        :param timeout: Seconds to wait for that; 0 leaves it to the thread.
         """
         with suppress(RuntimeError):  # the loop has ended already
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(timeout)
-        if self._thread.is_alive():
+        if timeout and self._thread.is_alive():
             log.warning("The connection to Dask did not end within %.0f s", timeout)
 
     def events(self) -> list[Event]:
@@ -115,9 +132,14 @@ class ClusterLink:
         """Have workloads ended."""
         self._send(self._revoke(keys))
 
-    def ask(self, keys: Sequence[str]) -> None:
+    def ask(self, question: Ask) -> None:
         """Ask what became of workloads."""
-        self._send(self._ask(tuple(keys)))
+        self._send(self._ask(question))
+
+    def bring_log_home(self, key: str) -> None:
+        """Copy the log of a workload that has ended from its worker to this machine, if it is not here."""
+        if self._log_keeper is not None:
+            self._send(self._log_keeper.bring_home(key, self._call))
 
     def _send(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -134,8 +156,11 @@ class ClusterLink:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()):
             # Whatever got lost is asked for, or sent again, after the next connection.
-            log.warning("A message to the Dask scheduler failed: %s", error)
-            self._events.append(Disconnected(str(error)))
+            self._fail(f"a message to it failed: {str(error) or type(error).__name__}")
+
+    def _fail(self, reason: str) -> None:
+        if not self._failure.done():
+            self._failure.set_result(reason)
 
     async def _submit(self, submissions: Sequence[Submission]) -> None:
         if self._client is not None:
@@ -147,12 +172,17 @@ class ClusterLink:
     async def _revoke(self, keys: Sequence[str]) -> None:
         if self._client is not None:
             await self._call("airflow_revoke", keys=list(keys))
+            self._events.append(Revoked(tuple(keys)))
 
-    async def _ask(self, keys: tuple[str, ...]) -> None:
-        if self._client is not None:
-            answer = await self._call("airflow_known", keys=list(keys))
+    async def _ask(self, question: Ask) -> None:
+        client = self._client
+        if question.again:
+            await asyncio.sleep(FORGOTTEN_GRACE)
+        # After another connection everything is asked for anew.
+        if client is not None and client is self._client:
+            answer = await self._call("airflow_known", keys=list(question.keys))
             ended = tuple(Outcome(**outcome) for outcome in answer["ended"])
-            self._events.append(Answered(keys, tuple(answer["present"]), ended))
+            self._events.append(Answered(question, tuple(answer["present"]), ended))
 
     async def _call(self, handler: str, **arguments: Any) -> Any:
         return await asyncio.wait_for(getattr(self._rpc(), handler)(**arguments), PING_TIMEOUT)
@@ -195,6 +225,7 @@ class ClusterLink:
             delay = RECONNECT_DELAY
             address = str(self._rpc().address)
             log.info("Connected to the Dask scheduler at %s", address)
+            self._failure = self._loop.create_future()
             self._events.append(Connected(address))
             reason = await self._watch()
             log.warning("Lost the Dask scheduler at %s: %s", address, reason)
@@ -202,12 +233,12 @@ class ClusterLink:
             await self._disconnect()
 
     def _where(self) -> str:
-        return f" at {self._settings.cluster_address}" if self._settings.cluster_address else ""
+        return f" at {self._endpoint.address}" if self._endpoint else ""
 
     async def _connect(self) -> Client:
         client = Client(
             await self._address(),
-            security=self._settings.security(),
+            security=self._endpoint.security() if self._endpoint else None,
             timeout=self._settings.connect_timeout,
             asynchronous=True,
             set_as_default=False,
@@ -216,7 +247,12 @@ class ClusterLink:
         try:
             await client
             client.subscribe_topic(TOPIC, self._receive)
-            options = WorkerOptions(self._settings.slots_per_worker, self._settings.preload_modules)
+            options = WorkerOptions(
+                self._settings.slots_per_worker,
+                self._settings.preload_modules,
+                default_queue=self._settings.default_queue,
+                drain_timeout=self._settings.drain_timeout,
+            )
             await asyncio.wait_for(client.register_plugin(WorkloadSchedulerPlugin(options)), PING_TIMEOUT)
         except BaseException:
             await self._close(client)
@@ -224,8 +260,8 @@ class ClusterLink:
         return client
 
     async def _address(self) -> str:
-        if not self._settings.is_embedded:
-            return self._settings.cluster_address
+        if self._endpoint is not None:
+            return self._endpoint.address
         if self._embedded is not None and not self._embedded.is_running:
             await self._embedded.stop()
             self._embedded = None
@@ -244,7 +280,9 @@ class ClusterLink:
                 return f"it has not answered for {PING_TIMEOUT:.0f} s"
             except Exception as error:  # noqa: BLE001 - a call this simple fails only with the connection
                 return str(error) or type(error).__name__
-            await asyncio.sleep(PING_INTERVAL)
+            await asyncio.wait({self._failure}, timeout=PING_INTERVAL)
+            if self._failure.done():
+                return self._failure.result()
 
     def _receive(self, event: tuple[float, dict[str, Any]]) -> None:
         _, message = event

@@ -18,6 +18,9 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
 
 START_TIMEOUT = 120.0
 STOP_TIMEOUT = 10.0
@@ -47,9 +50,11 @@ class EmbeddedCluster:
         """
         control, theirs = socket.socketpair()
         control.setblocking(False)
+        directory = scheduler_files()
+        directory.mkdir(parents=True, exist_ok=True)
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220 - starting does not block
-                [sys.executable, "-m", __name__, str(theirs.fileno()), str(workers)],
+                [sys.executable, "-m", __name__, str(theirs.fileno()), str(workers), str(directory)],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -83,7 +88,22 @@ class EmbeddedCluster:
             await asyncio.to_thread(self._process.wait)
 
 
-async def _host(control: socket.socket, workers: int) -> None:
+def scheduler_files() -> Path:
+    """Return the directory in which each embedded cluster of this Airflow keeps ``embedded-<process id>.json``."""
+    from airflow.configuration import AIRFLOW_HOME
+
+    return Path(AIRFLOW_HOME) / "dask"
+
+
+def _forget_the_dead(directory: Path) -> None:
+    """Remove the files of clusters that were killed."""
+    for file in directory.glob("embedded-*.json"):
+        pid = file.stem.rpartition("-")[2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            file.unlink(missing_ok=True)
+
+
+async def _host(control: socket.socket, workers: int, directory: Path) -> None:
     from distributed import LocalCluster
 
     control.setblocking(False)
@@ -97,6 +117,8 @@ async def _host(control: socket.socket, workers: int) -> None:
         # Health and metrics; the default would listen on every interface.
         dashboard_address="127.0.0.1:0",
         worker_dashboard_address="127.0.0.1:0",
+        # By it the command line finds this cluster; Dask removes it at the end.
+        scheduler_kwargs={"scheduler_file": str(directory / f"embedded-{os.getpid()}.json")},
         asynchronous=True,
     ) as cluster:
         with suppress(ConnectionError):
@@ -111,7 +133,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
-    asyncio.run(_host(control, int(sys.argv[2])))
+    directory = Path(sys.argv[3])
+    _forget_the_dead(directory)
+    asyncio.run(_host(control, int(sys.argv[2]), directory))
 
 
 if __name__ == "__main__":

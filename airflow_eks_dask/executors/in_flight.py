@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from airflow_eks_dask.worker.protocol import Outcome, Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
 K = TypeVar("K")
+
+_FORGOTTEN = "the Dask scheduler no longer knows it: it was restarted, and its workers ended with it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,15 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask the cluster what it knows of these keys."""
+    """
+    Ask the cluster what it knows of these keys.
+
+    :param again: They were unknown when last asked for. After a restart of the Dask scheduler its former workers end,
+        and what they ran with them; ask when that is certain to have happened.
+    """
 
     keys: tuple[str, ...]
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +49,40 @@ class Revoke:
 
 @dataclass(frozen=True, slots=True)
 class Report(Generic[K]):
-    """Tell Airflow how a workload ended."""
+    """
+    Tell Airflow how a workload ended.
+
+    :param key: What the cluster called it.
+    """
 
     workload: K
     success: bool
     reason: str | None
+    key: str
 
 
-Instruction = Send | Ask | Revoke | Report[K]
+@dataclass(frozen=True, slots=True)
+class Release(Generic[K]):
+    """Give a workload back to Airflow: the cluster never had it, so it may be started again."""
+
+    workload: K
+    reason: str
+
+
+Instruction = Send | Ask | Revoke | Report[K] | Release[K]
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """
+    A workload that another executor had submitted.
+
+    :param key: What the cluster calls it.
+    :param started: Whether Airflow has heard from it.
+    """
+
+    key: str
+    started: bool
 
 
 @dataclass(slots=True)
@@ -56,6 +90,11 @@ class _Entry(Generic[K]):
     workload: K
     # Kept until the cluster has confirmed it; None from then on, and for an adopted workload.
     submission: Submission | None
+    sent: bool = True
+    # Until it has been told that nobody serves it.
+    queue: str | None = None
+    # Set until the cluster has told that it knows an adopted workload.
+    adoption: Adoption | None = None
 
 
 class InFlight(Generic[K]):
@@ -64,26 +103,40 @@ class InFlight(Generic[K]):
     def __init__(self) -> None:
         self._entries: dict[str, _Entry[K]] = {}
         self._keys: dict[K, str] = {}
-        self.unconfirmed = 0
+        self._unconfirmed = 0
+        self._adoptions = 0
+        # What the cluster is to end and has not yet confirmed to have been told.
+        self._revocations: set[str] = set()
+        self._is_connected = False
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def submit(self, submissions: Mapping[K, Submission]) -> list[Instruction[K]]:
-        """Take workloads that Airflow wants run."""
-        for workload, submission in submissions.items():
-            self._entries[submission.key] = _Entry(workload, submission)
-            self._keys[workload] = submission.key
-        self.unconfirmed += len(submissions)
-        return [Send(tuple(submissions.values()))] if submissions else []
+    def __contains__(self, workload: K) -> bool:
+        return workload in self._keys
 
-    def adopt(self, workloads: Mapping[K, str]) -> list[Instruction[K]]:
-        """Take over workloads that another executor had submitted under these keys."""
-        fresh = {workload: key for workload, key in workloads.items() if key not in self._entries}
-        for workload, key in fresh.items():
-            self._entries[key] = _Entry(workload, None)
-            self._keys[workload] = key
-        return [Ask(tuple(fresh.values()))] if fresh else []
+    @property
+    def unconfirmed(self) -> int:
+        """How many workloads the cluster is not known to have."""
+        return self._unconfirmed
+
+    @property
+    def unanswered_adoptions(self) -> int:
+        """How many adopted workloads the cluster has not been heard about."""
+        return self._adoptions
+
+    def submit(self, submissions: Mapping[K, Submission]) -> list[Instruction[K]]:
+        """Take workloads that Airflow wants run. Without a connection they are held until there is one."""
+        for workload, submission in submissions.items():
+            self._add(submission.key, _Entry(workload, submission, self._is_connected, submission.queue))
+        return [Send(tuple(submissions.values()))] if submissions and self._is_connected else []
+
+    def adopt(self, workloads: Mapping[K, Adoption]) -> list[Instruction[K]]:
+        """Take over workloads that another executor had submitted."""
+        fresh = {workload: adoption for workload, adoption in workloads.items() if adoption.key not in self._entries}
+        for workload, adoption in fresh.items():
+            self._add(adoption.key, _Entry(workload, None, adoption=adoption))
+        return [Ask(tuple(adoption.key for adoption in fresh.values()))] if fresh and self._is_connected else []
 
     def confirmed(self, keys: Iterable[str]) -> None:
         """Note that the cluster has taken these."""
@@ -91,54 +144,137 @@ class InFlight(Generic[K]):
             entry = self._entries.get(key)
             if entry is not None and entry.submission is not None:
                 entry.submission = None
-                self.unconfirmed -= 1
+                self._unconfirmed -= 1
 
     def connected(self) -> list[Instruction[K]]:
-        """Find out, after a connection was made, what became of everything."""
-        return [Ask(tuple(self._entries))] if self._entries else []
+        """Send what was held, and find out what became of the rest."""
+        self._is_connected = True
+        asked, held = [], []
+        for key, entry in self._entries.items():
+            if entry.submission is not None and not entry.sent:
+                entry.sent = True
+                held.append(entry.submission)
+            else:
+                asked.append(key)
+        instructions: list[Instruction[K]] = []
+        if self._revocations:
+            instructions.append(Revoke(tuple(self._revocations)))
+        if asked:
+            instructions.append(Ask(tuple(asked)))
+        if held:
+            instructions.append(Send(tuple(held)))
+        return instructions
 
-    def answered(self, asked: Iterable[str], present: Iterable[str], ended: Iterable[Outcome]) -> list[Instruction[K]]:
+    def disconnected(self) -> None:
+        """Note that nothing can be sent, and that what was sent may not have arrived."""
+        self._is_connected = False
+
+    def answered(self, asked: Ask, present: Iterable[str], ended: Iterable[Outcome]) -> list[Instruction[K]]:
         """
         Take the answer to an :class:`Ask`.
 
-        :param asked: The keys that were asked for: those of workloads submitted since are not concerned.
+        :param asked: The question: workloads submitted since are not concerned.
         :param present: Those waiting or running on the cluster.
         :param ended: How others ended.
         """
         present = set(present)
         self.confirmed(present)
         instructions = [instruction for outcome in ended for instruction in self.ended(outcome)]
-        send = []
-        for key in asked:
+        send: list[Submission] = []
+        missing: list[str] = []
+        for key in asked.keys:
             entry = self._entries.get(key)
-            if entry is None or key in present:
+            if entry is None:
                 continue
-            if entry.submission is not None:
+            if key in present:
+                self._settle(entry)
+            elif entry.submission is not None:
                 send.append(entry.submission)
+            elif entry.adoption is not None and not entry.adoption.started:
+                instructions += self._release(key, entry)
+            elif asked.again:
+                instructions += self.ended(Outcome(key, False, _FORGOTTEN))
             else:
-                reason = "the Dask scheduler no longer knows it: it was restarted, and its workers ended with it"
-                instructions += self.ended(Outcome(key, False, reason))
-        return [*instructions, Send(tuple(send))] if send else instructions
+                self._settle(entry)
+                missing.append(key)
+        if missing:
+            instructions.append(Ask(tuple(missing), again=True))
+        if send:
+            instructions.append(Send(tuple(send)))
+        return instructions
 
     def ended(self, outcome: Outcome) -> list[Instruction[K]]:
         """Note an outcome; those of other executors' workloads, and second ones, are passed over."""
         entry = self._remove(outcome.key)
-        return [] if entry is None else [Report(entry.workload, outcome.success, outcome.reason)]
+        return [] if entry is None else [Report(entry.workload, outcome.success, outcome.reason, outcome.key)]
 
     def revoke(self, workload: K) -> list[Instruction[K]]:
         """Give up a workload that Airflow no longer wants; nothing is reported for it."""
         key = self._keys.get(workload)
         if key is None:
             return []
+        entry = self._remove(key)
+        return self._end(key) if entry is not None and entry.sent else []
+
+    def revoked(self, keys: Iterable[str]) -> None:
+        """Note that the cluster has been told to end these."""
+        self._revocations.difference_update(keys)
+
+    def give_up(self, reason: str) -> list[Instruction[K]]:
+        """Report everything the cluster may have as failed, and have it ended should the cluster be seen again."""
+        instructions: list[Instruction[K]] = []
+        for key, entry in list(self._entries.items()):
+            if entry.sent:
+                instructions += self.ended(Outcome(key, False, reason))
+                self._revocations.add(key)
+        return instructions
+
+    def withdraw(self) -> dict[K, Submission]:
+        """Take back what was never sent, for another cluster."""
+        held = {
+            entry.workload: entry.submission
+            for entry in self._entries.values()
+            if entry.submission is not None and not entry.sent
+        }
+        for submission in held.values():
+            self._remove(submission.key)
+        return held
+
+    def first_waits(self, queues: Container[str]) -> list[tuple[K, str]]:
+        """Return the workloads of some queues, each only the first time, with their queues."""
+        found = []
+        for entry in self._entries.values():
+            if entry.queue is not None and entry.queue in queues:
+                found.append((entry.workload, entry.queue))
+                entry.queue = None
+        return found
+
+    def _release(self, key: str, entry: _Entry[K]) -> list[Instruction[K]]:
         self._remove(key)
-        return [Revoke((key,))]
+        # Its message may yet arrive, from an Airflow scheduler that is slow and not dead.
+        return [*self._end(key), Release(entry.workload, "the cluster never got it")]
+
+    def _end(self, key: str) -> list[Instruction[K]]:
+        self._revocations.add(key)
+        return [Revoke((key,))] if self._is_connected else []
+
+    def _settle(self, entry: _Entry[K]) -> None:
+        if entry.adoption is not None:
+            entry.adoption = None
+            self._adoptions -= 1
+
+    def _add(self, key: str, entry: _Entry[K]) -> None:
+        self._entries[key] = entry
+        self._keys[entry.workload] = key
+        self._unconfirmed += entry.submission is not None
+        self._adoptions += entry.adoption is not None
 
     def _remove(self, key: str) -> _Entry[K] | None:
         entry = self._entries.pop(key, None)
         if entry is None:
             return None
-        if entry.submission is not None:
-            self.unconfirmed -= 1
+        self._settle(entry)
+        self._unconfirmed -= entry.submission is not None
         # The same task instance may be in flight again already, under a new key (it was deferred and resumed).
         if self._keys.get(entry.workload) == key:
             del self._keys[entry.workload]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
 
 from airflow.exceptions import AirflowConfigException
 
+from airflow_eks_dask.endpoint import Endpoint
+
 if TYPE_CHECKING:
-    from distributed import Security
+    from collections.abc import Mapping
+
+DEFAULT_LANE = "default"
+LOCAL_LANE = "local"
+_LANE = re.compile(r"[A-Za-z][\w.-]*")
 
 
 class Configuration(Protocol):
@@ -28,18 +32,25 @@ class DaskSettings:
     The options of section ``[dask]``; their meaning is in :mod:`airflow_eks_dask.provider_info`.
 
     Make it with :meth:`from_configuration`, which refuses what cannot work.
+
+    :param endpoint: Of ``cluster_address``, with its TLS files; None where that is empty.
+    :param lanes: The Airflow connection of each further lane, by the lane's name.
+    :param default_queue: Airflow's ``[operators] default_queue``.
     """
 
-    cluster_address: str
-    slots_per_worker: int
-    preload_modules: tuple[str, ...]
-    embedded_workers: int
-    tls_ca: str
-    tls_cert: str
-    tls_key: str
-    allow_insecure: bool
-    connect_timeout: float
-    shutdown_timeout: float
+    endpoint: Endpoint | None
+    connection_id: str
+    connection_check_interval: float
+    lanes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    slots_per_worker: int = 0
+    preload_modules: tuple[str, ...] = ()
+    embedded_workers: int = 1
+    ship_logs: float = 1
+    connect_timeout: float = 10
+    reconnect_timeout: float = 300
+    drain_timeout: float = 600
+    shutdown_timeout: float = 30
+    default_queue: str = "default"
 
     @classmethod
     def from_configuration(cls, configuration: Configuration) -> DaskSettings:
@@ -48,106 +59,90 @@ class DaskSettings:
 
         :raises AirflowConfigException: With everything that is wrong.
         """
-        problems: list[str] = []
-
-        def text(option: str) -> str:
-            return (configuration.get("dask", option) or "").strip()
-
-        def number(option: str, minimum: float, *, whole: bool) -> float:
-            value = text(option)
-            try:
-                parsed = int(value) if whole else float(value)
-            except ValueError:
-                parsed = minimum - 1
-            if not minimum <= parsed < 1e9:
-                kind = "whole number" if whole else "number"
-                problems.append(f"{option} = {value!r}: must be a {kind} of at least {minimum:g}")
-            return parsed
-
-        insecure = text("allow_insecure").lower()
-        if insecure not in ("true", "false"):
-            problems.append(f"allow_insecure = {insecure!r}: must be True or False")
+        reader = _Reader(configuration)
         settings = cls(
-            cluster_address=text("cluster_address"),
-            slots_per_worker=int(number("slots_per_worker", 0, whole=True)),
-            preload_modules=tuple(name for name in re.split(r"[,\s]+", text("preload_modules")) if name),
-            embedded_workers=int(number("embedded_workers", 1, whole=True)),
-            tls_ca=text("tls_ca"),
-            tls_cert=text("tls_cert"),
-            tls_key=text("tls_key"),
-            allow_insecure=insecure == "true",
-            connect_timeout=number("connect_timeout", 0.1, whole=False),
-            shutdown_timeout=number("shutdown_timeout", 0, whole=False),
+            endpoint=reader.endpoint(),
+            connection_id=reader.text("connection_id"),
+            connection_check_interval=reader.number("connection_check_interval", minimum=1),
+            lanes=reader.lanes(),
+            slots_per_worker=reader.whole_number("slots_per_worker", minimum=0),
+            preload_modules=reader.modules("preload_modules"),
+            embedded_workers=reader.whole_number("embedded_workers", minimum=1),
+            ship_logs=reader.number("ship_logs", minimum=0),
+            connect_timeout=reader.number("connect_timeout", minimum=0.1),
+            reconnect_timeout=reader.number("reconnect_timeout", minimum=1),
+            drain_timeout=reader.number("drain_timeout", minimum=0),
+            shutdown_timeout=reader.number("shutdown_timeout", minimum=0),
+            default_queue=configuration.get("operators", "default_queue") or "default",
         )
-        problems += settings._problems()
-        if problems:
-            raise AirflowConfigException("Section [dask] of the configuration: " + "; ".join(problems))
+        if reader.problems:
+            raise AirflowConfigException("Section [dask] of the configuration: " + "; ".join(reader.problems))
         return settings
 
-    @property
-    def is_embedded(self) -> bool:
-        """Whether the executor starts its own cluster."""
-        return not self.cluster_address
 
-    @property
-    def uses_tls(self) -> bool:
-        """Whether the cluster is spoken to in TLS."""
-        return self.cluster_address.startswith("tls://")
+class _Reader:
+    """Reads options and collects what is wrong with them."""
 
-    def security(self) -> Security | None:
-        """Return the TLS material for distributed; None without TLS."""
-        if not self.uses_tls:
-            return None
-        from distributed import Security
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self.problems: list[str] = []
 
-        return Security(
-            tls_ca_file=self.tls_ca,
-            tls_client_cert=self.tls_cert,
-            tls_client_key=self.tls_key,
-            require_encryption=True,
-        )
+    def text(self, option: str) -> str:
+        return (self._configuration.get("dask", option) or "").strip()
 
-    def _problems(self) -> list[str]:
-        tls = {"tls_ca": self.tls_ca, "tls_cert": self.tls_cert, "tls_key": self.tls_key}
-        problems = [
-            f"{option} = {path!r}: no such file" for option, path in tls.items() if path and not Path(path).is_file()
-        ]
-        problems += [
-            f"preload_modules: {name!r} is not the name of a module"
-            for name in self.preload_modules
+    def words(self, option: str) -> tuple[str, ...]:
+        return tuple(word for word in re.split(r"[,\s]+", self.text(option)) if word)
+
+    def number(self, option: str, *, minimum: float) -> float:
+        return self._number(option, float, minimum, "number")
+
+    def whole_number(self, option: str, *, minimum: int) -> int:
+        return int(self._number(option, int, minimum, "whole number"))
+
+    def _number(self, option: str, type_: type[float], minimum: float, kind: str) -> float:
+        value = self.text(option)
+        try:
+            parsed = type_(value)
+        except ValueError:
+            parsed = minimum - 1
+        if not minimum <= parsed < 1e9:
+            self.problems.append(f"{option} = {value!r}: must be a {kind} of at least {minimum:g}")
+        return parsed
+
+    def truth(self, option: str) -> bool:
+        value = self.text(option).lower()
+        if value not in ("true", "false"):
+            self.problems.append(f"{option} = {value!r}: must be True or False")
+        return value == "true"
+
+    def modules(self, option: str) -> tuple[str, ...]:
+        names = self.words(option)
+        self.problems += [
+            f"{option}: {name!r} is not the name of a module"
+            for name in names
             if not all(part.isidentifier() for part in name.split("."))
         ]
-        if self.is_embedded:
-            return problems
-        try:
-            parts = urlsplit(self.cluster_address)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host = port = None
-        if host is None or port is None or parts.scheme not in ("tcp", "tls"):
-            problems.append(
-                f"cluster_address = {self.cluster_address!r}: must look like tls://host:8786, "
-                "or tcp://127.0.0.1:8786 on this machine"
-            )
-        elif self.uses_tls:
-            missing = [option for option, path in tls.items() if not path]
-            if missing:
-                problems.append(f"cluster_address = {self.cluster_address!r} needs {', '.join(missing)} too")
-        elif any(tls.values()):
-            problems.append(
-                f"TLS files are set, but cluster_address = {self.cluster_address!r} is not TLS: write tls://"
-            )
-        elif not self.allow_insecure and not _is_loopback(host):
-            problems.append(
-                f"cluster_address = {self.cluster_address!r} is beyond this machine and without TLS: whoever reaches "
-                "it runs code as Airflow does. Use tls:// with tls_ca, tls_cert and tls_key, or set "
-                "allow_insecure = True"
-            )
-        return problems
+        return names
 
+    def lanes(self) -> Mapping[str, str]:
+        lanes: dict[str, str] = {}
+        for word in self.words("lanes"):
+            name, _, connection_id = word.partition("=")
+            if not _LANE.fullmatch(name) or not connection_id:
+                self.problems.append(f"lanes: {word!r} must look like name=connection_id")
+            elif name in (DEFAULT_LANE, LOCAL_LANE) or name in lanes:
+                self.problems.append(f"lanes: there is a lane {name!r} already")
+            else:
+                lanes[name] = connection_id
+        return MappingProxyType(lanes)
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    def endpoint(self) -> Endpoint | None:
+        address = self.text("cluster_address")
+        endpoint = Endpoint(
+            address, self.text("tls_ca"), self.text("tls_cert"), self.text("tls_key"), self.truth("allow_insecure")
+        )
+        if address:
+            self.problems += endpoint.problems()
+            return endpoint
+        self.problems += endpoint.tls_problems()
+        return None

@@ -7,28 +7,80 @@ The launcher takes this module by its name, so that benchmarks and tests can put
 from __future__ import annotations
 
 import importlib
+import logging
+from contextlib import suppress
+from typing import Any
 
 from airflow_eks_dask import compat
 from airflow_eks_dask.worker.supervisor_exit import watch_task_processes
 
+log = logging.getLogger(__name__)
+
 WARM_MODULES = (
+    "airflow.dag_processing.bundles.local",
     "airflow.dag_processing.bundles.manager",
     "airflow.dag_processing.dagbag",
     "airflow.executors.base_executor",
     "airflow.executors.workloads",
+    "airflow.providers.standard.decorators.python",
     "airflow.providers.standard.operators.python",
+    "airflow.sdk.definitions.asset.metadata",
+    "airflow.sdk.definitions.connection",
+    "airflow.sdk.definitions.decorators",
+    "airflow.sdk.definitions.decorators.condition",
+    "airflow.sdk.definitions.decorators.setup_teardown",
+    "airflow.sdk.definitions.decorators.task_group",
     "airflow.sdk.execution_time.secrets.execution_api",
     "airflow.sdk.execution_time.supervisor",
     "airflow.sdk.execution_time.task_runner",
     "airflow.secrets.environment_variables",
+    "airflow.version",
+    "encodings.idna",
+    "jinja2.ext",
+    "setproctitle",
 )
+"""What a task with one Python function has been seen to import."""
+
+WARM_MODULES_BY_VERSION = ("airflow.sdk._shared.logging.factory", "airflow.sdk._shared.logging.remote")
+"""The same, where this Airflow has them."""
 
 
 def warm_up() -> None:
     """Import and prepare what every workload needs."""
     for module in WARM_MODULES:
         importlib.import_module(module)
+    for module in WARM_MODULES_BY_VERSION:
+        with suppress(ModuleNotFoundError):
+            importlib.import_module(module)
+    with suppress(ValueError):  # it is none, but the parser is there from now on
+        compat.parse_workload(b"{}")
+    _load_certificate_authorities()
     watch_task_processes()
+
+
+def _load_certificate_authorities() -> None:
+    """Have Airflow's client of the API server read the authorities' certificates, which it keeps for all clients."""
+    from airflow.sdk.api.client import Client
+
+    try:
+        Client(base_url="https://localhost", token="").close()
+    except Exception:  # whatever is wrong with its settings, tasks meet it too and say more about it
+        log.exception("Airflow's client of the API server could not be prepared; each task will try again")
+
+
+def describe() -> dict[str, Any]:
+    """
+    Tell what the Dask worker needs to know of this worker's Airflow configuration.
+
+    :return: The ``queues`` it is to serve (none: the executor's default queue) and its ``log_folder``.
+    """
+    from airflow.configuration import conf
+
+    queues = conf.get("dask", "queues", fallback="") or ""
+    return {
+        "queues": [name for name in (part.strip() for part in queues.split(",")) if name],
+        "log_folder": conf.get("logging", "base_log_folder", fallback="") or None,
+    }
 
 
 def run(payload: bytes) -> None:

@@ -5,7 +5,8 @@ Started by the Dask worker as ``python -m airflow_eks_dask.worker.launcher FD MO
 socket pair, MODULE what runs workloads (:mod:`.airflow_workload`), and PRELOAD what else they are known to import.
 For each workload the worker passes the end of another pair over it. The launcher forks a workload process onto that
 channel, writes its process id there and, when it has ended, its wait status. It has one thread, which makes forking
-safe, and when the worker goes away it ends every workload and itself.
+safe, and when the worker goes away it ends every workload and itself. When it is warm it says so, in one JSON line:
+what MODULE has to tell about the worker's configuration, which the Dask worker itself does not load.
 """
 
 from __future__ import annotations
@@ -20,18 +21,16 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from airflow_eks_dask.worker import sessions, workload_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 log = logging.getLogger(__name__)
-
-READY = b"R"
 
 
 class Launcher:
@@ -51,14 +50,18 @@ class Launcher:
         wakeup_write.setblocking(False)
         self._wakeup_write = wakeup_write
 
-    def serve(self) -> None:
-        """Launch workloads until the worker is gone."""
+    def serve(self, description: Mapping[str, Any]) -> None:
+        """
+        Launch workloads until the worker is gone.
+
+        :param description: What to tell the worker first.
+        """
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wakeup_write.fileno(), warn_on_full_buffer=False)
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ)
             selector.register(self._wakeup, selectors.EVENT_READ)
-            self._control.sendall(READY)
+            self._control.sendall(json.dumps(description).encode() + b"\n")
             while True:
                 ready = {key.fileobj for key, _ in selector.select()}
                 if self._wakeup in ready:
@@ -142,7 +145,7 @@ def main() -> None:
     # What is there now stays: the garbage collector of a child would touch all of it, and so copy it.
     gc.collect()
     gc.freeze()
-    Launcher(control, workload.run).serve()
+    Launcher(control, workload.run).serve(workload.describe())
 
 
 if __name__ == "__main__":

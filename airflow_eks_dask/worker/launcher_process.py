@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from airflow_eks_dask.worker import sessions
 
 if TYPE_CHECKING:
@@ -26,10 +28,31 @@ START_TIMEOUT = 120.0
 
 @dataclass(slots=True)
 class RunningWorkload:
-    """A workload handed to the launcher; its session has the process id of the workload process."""
+    """
+    A workload handed to the launcher.
+
+    :param pid: Of the workload process, and so of its session.
+    :param end_reason: Why it was asked to end, if it was.
+    """
 
     pid: int | None = None
-    ended_on_request: bool = False
+    end_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """
+    What a launcher tells when it is warm.
+
+    :param queues: That the worker's configuration names.
+    :param log_folder: Where the worker's workloads write their logs.
+    :param memory: Bytes that the launcher takes while nothing runs: its proportional share (PSS) where the system
+        knows it, else its resident set.
+    """
+
+    queues: tuple[str, ...] = ()
+    log_folder: str | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +68,18 @@ class Ended:
     reason: str | None = None
 
 
-def explain(exit_code: int | None, reason: str | None, *, on_request: bool) -> Ended:
+def explain(exit_code: int | None, reason: str | None, end_reason: str | None = None) -> Ended:
     """
     Put the end of a workload process into words.
 
     :param exit_code: As :func:`os.waitstatus_to_exitcode` gives it; None if the launcher was gone first.
     :param reason: What the workload process itself had to say.
-    :param on_request: Whether the executor asked for the end.
+    :param end_reason: Why it was asked to end, if it was.
     """
     if exit_code == 0:
         return Ended(True)
-    if on_request:
-        return Ended(False, "ended at Airflow's request")
+    if end_reason is not None:
+        return Ended(False, end_reason)
     if reason is not None:
         return Ended(False, reason)
     if exit_code is None:
@@ -75,6 +98,7 @@ class LauncherProcess:
         self._process = process
         self._control = control
         self.running: dict[str, RunningWorkload] = {}
+        self.description = Description()
 
     @classmethod
     async def start(cls, environment: Mapping[str, str], options: WorkerOptions) -> LauncherProcess:
@@ -98,14 +122,25 @@ class LauncherProcess:
             )
         launcher = cls(process, control)
         try:
-            ready = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(control, 1), START_TIMEOUT)
-        except (asyncio.TimeoutError, asyncio.CancelledError):
+            launcher.description = await asyncio.wait_for(launcher._read_description(), START_TIMEOUT)
+        except EOFError:
+            await launcher.close()
+            raise RuntimeError(f"it ended with exit code {process.returncode} before it was ready") from None
+        except BaseException:
             await launcher.close()
             raise
-        if not ready:
-            await launcher.close()
-            raise RuntimeError(f"it ended with exit code {process.returncode} before it was ready")
         return launcher
+
+    async def _read_description(self) -> Description:
+        line = b""
+        while not line.endswith(b"\n"):
+            data = await asyncio.get_running_loop().sock_recv(self._control, 65_536)
+            if not data:
+                raise EOFError
+            line += data
+        told = json.loads(line)
+        memory = await asyncio.to_thread(_memory, self.pid)
+        return Description(tuple(told["queues"]), told["log_folder"], memory)
 
     @property
     def pid(self) -> int:
@@ -151,13 +186,13 @@ class LauncherProcess:
             exit_code = message.get("exit", exit_code)
             if "pid" in message:
                 workload.pid = message["pid"]
-                if workload.ended_on_request:
+                if workload.end_reason is not None:
                     self._signal(workload, signal.SIGTERM)
         if exit_code is None and workload.pid is not None:
             await asyncio.to_thread(sessions.kill, workload.pid)
-        return explain(exit_code, reason, on_request=workload.ended_on_request)
+        return explain(exit_code, reason, workload.end_reason)
 
-    async def end(self, key: str, grace: float) -> None:
+    async def end(self, key: str, grace: float, reason: str) -> None:
         """
         End a workload.
 
@@ -165,11 +200,12 @@ class LauncherProcess:
         processes are killed.
 
         :param grace: Seconds between the two.
+        :param reason: What is reported about its end.
         """
         workload = self.running.get(key)
-        if workload is None or workload.ended_on_request:
+        if workload is None or workload.end_reason is not None:
             return
-        workload.ended_on_request = True
+        workload.end_reason = reason
         self._signal(workload, signal.SIGTERM)
         await asyncio.sleep(grace)
         if self.running.get(key) is workload and workload.pid is not None:
@@ -181,11 +217,25 @@ class LauncherProcess:
             with suppress(ProcessLookupError):
                 os.kill(workload.pid, number)
 
-    async def close(self) -> None:
-        """End the launcher and every workload still running."""
+    async def close(self, reason: str | None = None) -> None:
+        """
+        End the launcher and every workload still running.
+
+        :param reason: What is reported about their end.
+        """
+        for workload in self.running.values():
+            workload.end_reason = workload.end_reason or reason
         pids = [workload.pid for workload in self.running.values() if workload.pid is not None]
         self._control.close()
         self._process.kill()
         await asyncio.to_thread(self._process.wait)
         for pid in pids:
             await asyncio.to_thread(sessions.kill, pid)
+
+
+def _memory(pid: int) -> int | None:
+    try:
+        memory = psutil.Process(pid).memory_full_info()
+    except psutil.Error:
+        return None
+    return int(getattr(memory, "pss", memory.rss))

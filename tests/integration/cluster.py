@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from distributed.core import rpc
 
 from airflow_eks_dask.local.ports import free_port
 from airflow_eks_dask.local.processes import Child, ProcessSet
@@ -36,28 +39,46 @@ class DaskCluster:
         self.scheduler = self._start("scheduler", "scheduler", "--host", "127.0.0.1", "--port", str(self.port))
         return self.scheduler
 
-    def start_worker(self, *options: str) -> Child:
-        """Start one worker."""
+    def start_worker(self, *options: str, **environment: str) -> Child:
+        """
+        Start one worker.
+
+        :param environment: Further changes to its environment.
+        """
         name = f"worker-{len(self.workers)}"
-        worker = self._start(name, "worker", self.address, "--host", "127.0.0.1", "--name", name, *options)
+        command = ("worker", self.address, "--host", "127.0.0.1", "--name", name, *options)
+        worker = self._start(name, *command, **environment)
         self.workers.append(worker)
         return worker
+
+    def call(self, handler: str, **arguments: Any) -> Any:
+        """Call a handler of the scheduler by its name."""
+
+        async def call() -> Any:
+            async with rpc(self.address) as scheduler:
+                return await asyncio.wait_for(getattr(scheduler, handler)(**arguments), 60)
+
+        return asyncio.run(call())
 
     def log(self) -> str:
         """Return what all of them have printed."""
         return "".join(file.read_text() for file in sorted(self.directory.glob("dask-*.log")))
 
-    def stop(self) -> None:
-        """End all processes."""
-        self.processes.close(grace=5)
+    def stop(self, grace: float = 5) -> None:
+        """
+        End all processes.
+
+        :param grace: Seconds that they have before they are killed.
+        """
+        self.processes.close(grace=grace)
         self.workers.clear()
 
-    def _start(self, name: str, *command: str) -> Child:
+    def _start(self, name: str, *command: str, **environment: str) -> Child:
         dashboard = ["--dashboard-address", "127.0.0.1:0"]
         return self.processes.start(
             name,
             [sys.executable, "-m", "dask", *command, *dashboard],
             log_file=self.directory / f"dask-{name}.log",
-            env=self.environment,
+            env={**self.environment, **environment},
             cwd=self.directory,
         )

@@ -15,6 +15,12 @@ def warm_up() -> None:
     """Nothing to import."""
 
 
+def describe() -> dict:
+    """Take queues from where Airflow would, and logs from the directory that the worker was started in."""
+    queues = os.environ.get("AIRFLOW__DASK__QUEUES", "")
+    return {"queues": queues.split(",") if queues else [], "log_folder": str(Path.cwd() / "logs")}
+
+
 def run(payload: bytes) -> None:
     """Do one thing, in this process or in children of it."""
     order = json.loads(payload)

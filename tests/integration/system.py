@@ -25,6 +25,9 @@ BUNDLES = (
     {"name": "tests", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {}},
 )
 
+# What the tasks of the samples import: a second of each task on a machine this small.
+PRELOAD = "pandas, pyarrow.parquet, dask.dataframe"
+
 # A scheduler that was killed is taken for dead after 10 s, and its tasks are looked after within 5 s more; the defaults
 # are 30 s and 5 min.
 QUICK_RECOVERY = {
@@ -75,7 +78,12 @@ def new_airflow(home: Path, postgres: PostgresServer, name: str, **dask: str) ->
         postgres.sqlalchemy_url(name),
         executor="airflow_eks_dask.DaskExecutor",
         dag_bundles=BUNDLES,
-        settings={"dask": dask, "scheduler": QUICK_RECOVERY},
+        settings={
+            "dask": {"preload_modules": PRELOAD, "connection_check_interval": "1", **dask},
+            "scheduler": QUICK_RECOVERY,
+            # Airflow looks for the DAG of a task this often before it fails the task, a minute apart by default.
+            "workers": {"missing_dag_retry_delay": 1},
+        },
         environment={"AIRFLOW_CONN_SAMPLE_RESULTS": postgres.dsn(f"{name}_results")},
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from itertools import takewhile
 
 import psutil
 import psycopg2
@@ -109,8 +110,9 @@ class TestInsideATask:
     def test_no_token_and_no_payload_shows(self, system, tmp_path):
         run_id = system.trigger("probe_wait", directory=str(tmp_path))
         eventually((tmp_path / "pid").exists, timeout=60, what="the task runs")
-        family = [psutil.Process(int((tmp_path / "pid").read_text()))]
-        family += family[0].parents()
+        task = psutil.Process(int((tmp_path / "pid").read_text()))
+        family = [task, *takewhile(lambda process: process.pid != os.getpid(), task.parents())]
+        assert len(family) > 2, "at least the task, its supervisor, the launcher"
         for process in family:
             for text in (" ".join(process.cmdline()), str(process.environ())):
                 assert not TOKEN.search(text), process

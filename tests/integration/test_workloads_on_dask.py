@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ import pytest
 
 from airflow_eks_dask.executors import cluster_link
 from airflow_eks_dask.executors.cluster_link import Answered, ClusterLink, Connected, Disconnected
+from airflow_eks_dask.executors.in_flight import Ask
 from airflow_eks_dask.executors.settings import DaskSettings
 from airflow_eks_dask.provider_info import OPTIONS
 from airflow_eks_dask.worker.protocol import Capacity, Outcome, Submission, WorkerOptions
@@ -21,6 +25,7 @@ from tests.integration.cluster import DaskCluster
 
 if TYPE_CHECKING:
     from airflow_eks_dask.executors.embedded import EmbeddedCluster
+    from airflow_eks_dask.local.processes import Child
 
 pytestmark = pytest.mark.any_airflow
 ROOT = Path(__file__).parents[2]
@@ -33,7 +38,7 @@ class Options:
         self.values = {name: option["default"] for name, option in OPTIONS.items()} | changes
 
     def get(self, section: str, option: str) -> str | None:
-        return self.values[option]
+        return self.values.get(option)
 
 
 class Executor:
@@ -41,7 +46,8 @@ class Executor:
 
     def __init__(self, directory: Path, **settings: str) -> None:
         self.directory = directory
-        self.link = ClusterLink(DaskSettings.from_configuration(Options(**settings)))
+        self.settings = DaskSettings.from_configuration(Options(**settings))
+        self.link = ClusterLink(self.settings.endpoint, self.settings)
         self.seen: list[Any] = []
         self.link.start()
 
@@ -49,9 +55,9 @@ class Executor:
         """Return the key as the cluster knows it, which other tests use too and which runs a key once, ever."""
         return f"{self.directory}:{key}"
 
-    def order(self, key: str, do: str, priority: int = 0, **order: Any) -> Submission:
+    def order(self, key: str, do: str, *, submission: dict[str, Any] | None = None, **order: Any) -> Submission:
         order = {"do": do, "ledger": str(self.directory / key), "until": str(self.directory / f"{key}.go"), **order}
-        return Submission(self.name(key), json.dumps(order).encode(), priority)
+        return Submission(self.name(key), json.dumps(order).encode(), **(submission or {}))
 
     def run(self, key: str, do: str, **order: Any) -> None:
         self.link.submit([self.order(key, do, **order)])
@@ -85,7 +91,12 @@ class Executor:
         child = eventually(lambda: self.ledger(key, "child"), what=f"{key} runs")
         return child["pid"], child["value"]
 
-    def capacity(self, **expected: int) -> None:
+    def sleep(self, key: str, queue: str, **submission: Any) -> tuple[int, int]:
+        """Have a workload sleep in a queue until it is let go; return its process ids."""
+        self.link.submit([self.order(key, "sleep", submission={"queue": queue, **submission})])
+        return self.wait_until_running(key)
+
+    def capacity(self, **expected: Any) -> None:
         eventually(
             lambda: (now := self.events(Capacity)) and all(getattr(now[-1], k) == v for k, v in expected.items()),
             timeout=60,
@@ -99,7 +110,7 @@ def stub(monkeypatch):
     monkeypatch.setattr(
         cluster_link,
         "WorkerOptions",
-        lambda slots, preload: WorkerOptions(slots, preload, "tests.integration.stub_workload"),
+        partial(WorkerOptions, workload_module="tests.integration.stub_workload"),
     )
     # For the embedded cluster, which inherits it.
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -116,7 +127,7 @@ def dask(tmp_path):
     """A cluster of its own, for tests that break it; no workers yet."""
     cluster = new_cluster(tmp_path)
     yield cluster
-    cluster.stop()
+    cluster.stop(grace=1)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +137,25 @@ def shared_dask(tmp_path_factory):
     cluster.start_worker("--nthreads", "1")
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture
+def worker(shared_dask, tmp_path):
+    """Start further workers in the shared cluster, each for a queue of its own."""
+    started: list[Child] = []
+
+    def start_worker(queue: str, *options: str) -> Child:
+        started.append(shared_dask.start_worker("--nthreads", "1", *options, AIRFLOW__DASK__QUEUES=queue))
+        return started[-1]
+
+    yield start_worker
+    for child in started:
+        shared_dask.processes.stop(child, grace=2)
+    names = [child.name for child in started]
+    eventually(
+        lambda: not [w for w in shared_dask.call("airflow_status")["workers"] if w["name"] in names],
+        what="the further workers are gone",
+    )
 
 
 @pytest.fixture
@@ -146,14 +176,14 @@ def start(tmp_path):
 def executor(shared_dask, start):
     """An executor of the shared cluster."""
     executor = start(cluster_address=shared_dask.address)
-    executor.capacity(slots=2, free=2)
+    executor.capacity(slots=2, free=2, queues={"default": 2})
     return executor
 
 
 @pytest.fixture
 def breakable(dask, start):
     """An executor of a cluster that the test may break."""
-    dask.start_worker("--nthreads", "1")
+    dask.start_worker("--nthreads", "1", "--no-nanny")
     executor = start(cluster_address=dask.address)
     executor.capacity(slots=2, free=2)
     return executor
@@ -203,7 +233,12 @@ def test_a_waiting_workload_starts_when_a_slot_is_free_by_priority(executor):
     for key in "ab":
         executor.run(key, "sleep")
     executor.capacity(free=0)
-    executor.link.submit([executor.order("low", "nothing", priority=1), executor.order("high", "sleep", priority=2)])
+    executor.link.submit(
+        [
+            executor.order("low", "nothing", submission={"priority": 1}),
+            executor.order("high", "sleep", submission={"priority": 2}),
+        ]
+    )
     executor.let_go("a")
     executor.wait_until_running("high")
     assert executor.ledger("low", "started") is None
@@ -273,7 +308,7 @@ def test_a_second_executor_disturbs_nothing_and_both_hear_of_every_end(executor,
     executor.wait_until_running("k")
     other = start(cluster_address=shared_dask.address)
     other.capacity(slots=2, free=1)
-    other.link.ask([executor.name("k"), "unheard of"])
+    other.link.ask(Ask((executor.name("k"), "unheard of")))
     answer = other.wait_for(Answered)
     assert (answer.present, answer.ended) == ((executor.name("k"),), ())
     executor.let_go("k")
@@ -291,7 +326,7 @@ def test_what_ends_while_the_executor_is_away_is_found_out(executor, shared_dask
     successor.wait_for(Connected)
 
     def ended() -> bool:
-        successor.link.ask([executor.name("k")])
+        successor.link.ask(Ask((executor.name("k"),)))
         return any(answer.ended and answer.ended[0].success for answer in successor.events(Answered))
 
     eventually(ended)
@@ -319,11 +354,156 @@ def test_the_dask_scheduler_comes_back(breakable, dask):
     dask.start_scheduler()
     eventually(lambda: len(breakable.events(Connected)) == 2, timeout=60, what="it connects again")
     eventually(lambda: gone(*pids), what="workers of a lost scheduler end, and with them their workloads")
-    breakable.link.ask([breakable.name("k")])
-    assert breakable.wait_for(Answered) == Answered((breakable.name("k"),), (), ())
+    breakable.link.ask(Ask((breakable.name("k"),)))
+    assert breakable.wait_for(Answered) == Answered(Ask((breakable.name("k"),)), (), ())
     dask.start_worker("--nthreads", "1")
     breakable.run("next", "nothing")
     assert breakable.wait_for_end("next").success
+
+
+class TestQueues:
+    """Workers that serve queues of their own and have resources."""
+
+    def test_queues_and_resources_are_kept_apart(self, executor, shared_dask, worker):
+        worker("gpu,render", "--resources", "airflow=3 GPU=1")
+        executor.capacity(slots=5, free=5, queues={"default": 2, "gpu": 3, "render": 3})
+        executor.sleep("first", "gpu", resources={"GPU": 1}, label="train")
+        executor.run("second", "nothing", submission={"queue": "gpu", "resources": {"GPU": 1}})
+        executor.run("nobody", "nothing", submission={"queue": "nobody", "priority": 9, "label": "orphan"})
+        executor.sleep("plain", "render")
+        executor.run("default", "nothing")
+        assert executor.wait_for_end("default").success
+        executor.capacity(free=3, queues={"default": 2, "gpu": 1, "render": 1}, waiting={"gpu": 1, "nobody": 1})
+        status = shared_dask.call("airflow_status")
+        assert [(w["label"], w["queue"], w["priority"]) for w in status["waiting"]] == [
+            ("", "gpu", 0),
+            ("orphan", "nobody", 9),
+        ]
+        (gpu,) = (w for w in status["workers"] if "gpu" in w["queues"])
+        assert gpu["resources"] == {"GPU": 1}
+        assert gpu["running"][0].items() >= {"label": "train", "key": executor.name("first")}.items()
+        executor.let_go("first")
+        assert executor.wait_for_end("second").success
+        executor.let_go("plain")
+        executor.wait_for_end("plain")
+        executor.link.revoke([executor.name("nobody")])
+        executor.capacity(waiting={})
+
+    def test_status_is_plain_data_without_secrets(self, executor, shared_dask):
+        executor.run("k", "sleep", secret="eyJ-a-token", submission={"label": "dag.task run"})
+        executor.wait_until_running("k")
+        status = shared_dask.call("airflow_status")
+        assert "eyJ-a-token" not in json.dumps(status)
+        (only,) = status["workers"]
+        assert (only["slots"], only["free"], only["state"]) == (2, 1, "running")
+        assert only["host"] == "127.0.0.1"
+        assert 0 < only["idle_memory_per_slot"] == only["launcher_memory"] // 2
+        assert status["capacity"]["free"] == 1
+        assert time.time() - 60 < only["running"][0]["since"] <= time.time()
+        executor.let_go("k")
+        executor.wait_for_end("k")
+
+
+class TestLogs:
+    """Reading the logs of workloads where they ran."""
+
+    @pytest.fixture
+    def logs(self, shared_dask):
+        folder = shared_dask.directory / "logs"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def test_the_log_of_a_running_and_of_an_ended_workload(self, executor, shared_dask, logs):
+        (logs / "dag").mkdir()
+        executor.sleep("k", "default", log_path="dag/attempt=1.log")
+        missing = shared_dask.call("airflow_log", key=executor.name("k"))
+        assert "No such file" in missing["error"]
+        (logs / "dag" / "attempt=1.log").write_bytes(b"0123456789")
+        part = shared_dask.call("airflow_log", key=executor.name("k"), offset=4, limit=3)
+        assert part == {"data": b"456", "size": 10, "offset": 4, "log_path": "dag/attempt=1.log"}
+        executor.let_go("k")
+        executor.wait_for_end("k")
+        assert shared_dask.call("airflow_log", key=executor.name("k"))["data"] == b"0123456789"
+        assert "no workload" in shared_dask.call("airflow_log", key="unheard of")["error"]
+
+    def test_a_path_that_leaves_the_folder_is_refused(self, executor, shared_dask, logs, tmp_path):
+        secret = tmp_path / "secret"
+        secret.write_text("secret")
+        (logs / "link").symlink_to(secret)
+        (logs / "folder").symlink_to(tmp_path)
+        for number, path in enumerate((str(secret), "../secret", "link", "folder/secret", "a/../../secret", "")):
+            executor.run(str(number), "nothing", submission={"log_path": path})
+            executor.wait_for_end(str(number))
+            answer = shared_dask.call("airflow_log", key=executor.name(str(number)))
+            assert answer.keys() == {"error"}, path
+
+
+NANNY = pytest.mark.parametrize("options", [(), ("--no-nanny",)], ids=["nanny", "no nanny"])
+
+
+class TestDrain:
+    """Workers that leave without harm to what they run."""
+
+    def test_by_command(self, executor, shared_dask, worker):
+        child = worker("drain")
+        executor.capacity(queues={"default": 2, "drain": 2})
+        pids = executor.sleep("k", "drain")
+        unknown = shared_dask.call("airflow_drain", worker="no such worker")
+        assert child.name in unknown["error"]
+        assert shared_dask.call("airflow_drain", worker=child.name)["state"] == "draining"
+        executor.run("waits", "nothing", submission={"queue": "drain"})
+        executor.capacity(slots=2, queues={"default": 2}, waiting={"drain": 1})
+        assert shared_dask.call("airflow_drain", worker=child.name, cancel=True)["state"] == "running"
+        assert executor.wait_for_end("waits").success
+        address = shared_dask.call("airflow_drain", worker=child.name)["address"]
+        assert address.startswith("tcp://")
+        assert not gone(*pids)
+        executor.let_go("k")
+        assert executor.wait_for_end("k").success
+        eventually(lambda: not child.running, what="worker and nanny have ended")
+        assert "error" in shared_dask.call("airflow_drain", worker=child.name, cancel=True)
+
+    @NANNY
+    def test_by_signal(self, executor, worker, options):
+        child = worker("drain", *options)
+        executor.capacity(queues={"default": 2, "drain": 2})
+        executor.sleep("k", "drain")
+        child.popen.send_signal(signal.SIGTERM)
+        executor.capacity(slots=2, queues={"default": 2})
+        executor.run("waits", "nothing", submission={"queue": "drain"})
+        executor.capacity(waiting={"drain": 1})
+        executor.let_go("k")
+        assert executor.wait_for_end("k").success
+        assert child.popen.wait(30) == 0, child.log_file.read_text()
+        executor.link.revoke([executor.name("waits")])
+        executor.capacity(waiting={})
+
+    @NANNY
+    def test_a_second_signal_ends_what_runs(self, executor, worker, options):
+        """As Ctrl-C in a terminal: nanny and worker get it both."""
+        child = worker("drain", *options)
+        executor.capacity(queues={"default": 2, "drain": 2})
+        pids = executor.sleep("k", "drain")
+        os.killpg(child.popen.pid, signal.SIGINT)
+        executor.capacity(slots=2, queues={"default": 2})
+        os.killpg(child.popen.pid, signal.SIGINT)
+        reason = executor.wait_for_end("k").reason
+        assert reason == f"its worker {child.name} was told to stop, and told again before it had ended"
+        assert child.popen.wait(30) == 0, child.log_file.read_text()
+        assert gone(*pids)
+
+    def test_retiring_a_busy_worker_waits_for_it(self, executor, shared_dask, worker):
+        child = worker("drain")
+        executor.capacity(queues={"default": 2, "drain": 2})
+        executor.sleep("k", "drain")
+        with ThreadPoolExecutor(1) as pool:
+            retiring = pool.submit(shared_dask.call, "retire_workers", names=[child.name], close_workers=True)
+            executor.capacity(slots=2, queues={"default": 2})
+            assert not retiring.done()
+            executor.let_go("k")
+            assert executor.wait_for_end("k").success
+            assert [worker["name"] for worker in retiring.result(30).values()] == [child.name]
+        eventually(lambda: not child.running, what="worker and nanny have ended")
 
 
 class TestEmbedded:

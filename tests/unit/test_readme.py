@@ -31,3 +31,14 @@ def test_options_are_those_of_the_code():
 def test_command_is_run_by_ci(command):
     scripts = "".join(file.read_text() for file in (ROOT / ".ci").iterdir())
     assert command in scripts
+
+
+def main() -> None:
+    """Write the table of options into README."""
+    begin, end = "<!-- options: begin -->\n", "\n<!-- options: end -->"
+    head, rest = README.split(begin)
+    (ROOT / "README.md").write_text(head + begin + options_table() + end + rest.split(end)[1])
+
+
+if __name__ == "__main__":
+    main()

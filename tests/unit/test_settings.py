@@ -16,8 +16,7 @@ class Options:
         self.values = {name: option["default"] for name, option in OPTIONS.items()} | changes
 
     def get(self, section: str, option: str) -> str | None:
-        assert section == "dask"
-        return self.values[option]
+        return self.values[option] if section == "dask" else "default"
 
 
 @pytest.fixture
@@ -30,13 +29,13 @@ def tls_files(tmp_path):
 
 def test_the_defaults_are_an_embedded_cluster():
     settings = DaskSettings.from_configuration(Options())
-    assert settings.is_embedded
-    assert settings.security() is None
+    assert settings.endpoint is None
+    assert settings.lanes == {}
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:8786", "tcp://localhost:8786", "tcp://[::1]:8786"])
 def test_loopback_needs_no_tls(address):
-    assert not DaskSettings.from_configuration(Options(cluster_address=address)).is_embedded
+    assert DaskSettings.from_configuration(Options(cluster_address=address)).endpoint.address == address
 
 
 def test_beyond_this_machine_tls_is_required():
@@ -47,7 +46,7 @@ def test_beyond_this_machine_tls_is_required():
 
 def test_tls_files_reach_distributed(tls_files):
     settings = DaskSettings.from_configuration(Options(cluster_address="tls://dask.example.com:8786", **tls_files))
-    security = settings.security()
+    security = settings.endpoint.security()
     assert security.tls_ca_file == tls_files["tls_ca"]
     assert security.tls_client_cert == tls_files["tls_cert"]
     assert security.require_encryption
@@ -65,6 +64,9 @@ def test_tls_files_reach_distributed(tls_files):
         ({"slots_per_worker": "many"}, "slots_per_worker = 'many'"),
         ({"embedded_workers": "0"}, "at least 1"),
         ({"preload_modules": "pandas, rm -rf"}, "'-rf' is not the name of a module"),
+        ({"lanes": "gpu"}, "lanes: 'gpu' must look like name=connection_id"),
+        ({"lanes": "gpu=dask_gpu, gpu=other"}, "there is a lane 'gpu' already"),
+        ({"lanes": "local=dask_other"}, "there is a lane 'local' already"),
         ({"connect_timeout": "nan"}, "connect_timeout = 'nan'"),
         ({"connect_timeout": "0"}, "connect_timeout"),
         ({"allow_insecure": "perhaps"}, "must be True or False"),
@@ -74,6 +76,11 @@ def test_what_cannot_work_is_refused(changes, words):
     with pytest.raises(AirflowConfigException) as refusal:
         DaskSettings.from_configuration(Options(**changes))
     assert words in str(refusal.value)
+
+
+def test_lanes():
+    settings = DaskSettings.from_configuration(Options(lanes="gpu=dask_gpu, eu-1=dask_eu"))
+    assert settings.lanes == {"gpu": "dask_gpu", "eu-1": "dask_eu"}
 
 
 def test_tls_files_without_tls_are_refused(tls_files):

@@ -61,6 +61,33 @@ def wait() -> None:
         time.sleep(0.05)
 
 
+@task(queue="large")
+def large() -> str:
+    """Tell where this runs."""
+    return os.environ["DASK_SCHEDULER_ADDRESS"]
+
+
+@task(queue="local")
+def local() -> str:
+    """Tell where this runs."""
+    return os.environ["DASK_SCHEDULER_ADDRESS"]
+
+
+@task(executor_config={"dask": {"resources": {"GPU": -1}}})
+def wrong_resources() -> None:
+    """Never run."""
+
+
+@task(queue="large")
+def talk() -> None:
+    """Say something, and wait for a file ``go`` in the directory in the params."""
+    print("this is said while the task runs", flush=True)
+    directory = Path(get_current_context()["params"]["directory"])
+    while not (directory / "go").exists():
+        time.sleep(0.05)
+    print("this is said at the end", flush=True)
+
+
 @task
 def compute() -> int:
     """Compute on the cluster that runs this task."""
@@ -84,5 +111,5 @@ def define(operator: Callable[[], object]) -> None:
     probe()
 
 
-for each in (look_around, fail, kill_itself, fail_once, wait, compute):
+for each in (look_around, fail, kill_itself, fail_once, wait, large, local, wrong_resources, talk, compute):
     define(each)

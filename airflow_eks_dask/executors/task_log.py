@@ -1,0 +1,80 @@
+"""Reads the log of a running task through the connection to its cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from distributed import Client
+
+from airflow_eks_dask.executors import connection_watch
+from airflow_eks_dask.executors.lanes import route
+from airflow_eks_dask.executors.settings import DEFAULT_LANE, LOCAL_LANE
+from airflow_eks_dask.worker.protocol import LOG_LIMIT
+
+if TYPE_CHECKING:
+    from airflow.models.taskinstance import TaskInstance
+
+    from airflow_eks_dask.endpoint import Endpoint
+    from airflow_eks_dask.executors.settings import DaskSettings
+
+TIMEOUT = 5.0
+"""Seconds for the connection, and for each answer: somebody waits for a page."""
+
+READ_LIMIT = 16 * LOG_LIMIT
+"""Bytes of a log that are shown while its task runs: those at its end."""
+
+
+def read(settings: DaskSettings, ti: TaskInstance, try_number: int) -> tuple[list[str], list[str]]:
+    """
+    Return what a running task has logged so far.
+
+    :param settings: The executor's.
+    :param ti: The task.
+    :param try_number: The try whose log is wanted.
+    :return: Messages on where it was read, and the log; both empty where Airflow reads the file itself.
+    :raises OSError: The cluster did not answer, or does not have it.
+    :raises ValueError: The connection that says where the cluster is does not work.
+    """
+    if try_number != ti.try_number or not ti.external_executor_id:
+        return [], []
+    endpoint = _endpoint(settings, ti.queue or settings.default_queue)
+    if endpoint is None:
+        return [], []
+    with Client(
+        endpoint.address, security=endpoint.security(), timeout=TIMEOUT, set_as_default=False, name="airflow-log-reader"
+    ) as client:
+        data, worker = _read(client, ti.external_executor_id)
+    return [f"Read from Dask worker {worker} through {endpoint.address}"], [data.decode(errors="replace")]
+
+
+def _endpoint(settings: DaskSettings, queue: str) -> Endpoint | None:
+    """Return where the task's cluster is; None for the embedded one, whose log files are the scheduler's own."""
+    lane, _ = route(queue, {DEFAULT_LANE, LOCAL_LANE, *settings.lanes}, settings.default_queue)
+    if lane == LOCAL_LANE:
+        return None
+    if lane == DEFAULT_LANE and settings.endpoint is not None:
+        return settings.endpoint
+    connection_id = settings.lanes.get(lane, settings.connection_id)
+    return connection_watch.read(connection_id).endpoint if connection_id else None
+
+
+def _read(client: Client, key: str) -> tuple[bytes, str]:
+    about = _ask(client, key, 0, 0)
+    size = int(about["size"])
+    offset = max(0, size - READ_LIMIT)
+    parts: list[bytes] = []
+    while offset < size:
+        data: bytes = _ask(client, key, offset, min(LOG_LIMIT, size - offset))["data"]
+        if not data:
+            break
+        parts.append(data)
+        offset += len(data)
+    return b"".join(parts), str(about.get("worker", ""))
+
+
+def _ask(client: Client, key: str, offset: int, limit: int) -> dict[str, Any]:
+    handler = client.scheduler.airflow_log  # type: ignore[union-attr]
+    answer: dict[str, Any] = client.sync(handler, key=key, offset=offset, limit=limit, callback_timeout=TIMEOUT)
+    if "error" in answer:
+        raise OSError(answer["error"])
+    return answer
