@@ -67,6 +67,7 @@ class DaskExecutor(BaseExecutor):
         super().__init__(*args, **kwargs)
         # The API server and the command line make an executor too, and never start it.
         self._lanes: Lanes[Any] | None = None
+        self._kept_events: list[Any] = []
 
     def start(self) -> None:
         """
@@ -185,6 +186,8 @@ class DaskExecutor(BaseExecutor):
         for workload, queue, cluster in lanes.newly_unserved():
             extra = f"It waits for queue {queue!r}, which no worker of {cluster} serves"
             self.log_task_event(event="queue not served", extra=extra, ti_key=workload)
+        # Airflow writes them later, from a generator: without another reference they are gone by then, and empty.
+        self._kept_events = list(self._task_event_logs) or self._kept_events
 
     def _emit_gauges(self, lanes: Lanes[Any]) -> None:
         for row in lanes.describe():

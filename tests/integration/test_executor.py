@@ -24,8 +24,9 @@ def started(directory: Path) -> int:
 
 
 def state(system, dag_id, run_id):
-    (task,) = system.client.task_instances(dag_id, run_id)
-    return task.state
+    """Return the state of the run's only task; none before Airflow has made it."""
+    tasks = system.client.task_instances(dag_id, run_id)
+    return tasks[0].state if tasks else None
 
 
 @only("external")
@@ -57,7 +58,7 @@ class TestQueues:
         eventually(told, timeout=60, what="the event log of the task names the queue")
         assert state(system, "probe_large", run_id) == "queued"
         system.run("sample_parallel", n=2)
-        worker = system.dask.start_worker("--nthreads", "1", environment={"AIRFLOW__DASK__QUEUES": "large"})
+        worker = system.dask.start_worker("--nthreads", "1", AIRFLOW__DASK__QUEUES="large")
         system.client.wait_for_run("probe_large", run_id)
         system.dask.processes.stop(worker)
 
@@ -77,7 +78,7 @@ class TestLogs:
         """A worker whose log folder is not Airflow's, the only one of its queue."""
         folder = tmp_path / "logs of the worker"
         environment = {"AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder), "AIRFLOW__DASK__QUEUES": "large"}
-        worker = system.dask.start_worker("--nthreads", "1", environment=environment)
+        worker = system.dask.start_worker("--nthreads", "1", **environment)
         yield folder
         system.dask.processes.stop(worker)
 
@@ -87,7 +88,8 @@ class TestLogs:
         def log() -> str:
             return system.client.task_log("probe_talk", run_id, "talk")
 
-        eventually(lambda: "this is said while the task runs" in log(), timeout=60, what="its log is read")
+        eventually(lambda: state(system, "probe_talk", run_id) == "running", timeout=60, what="it runs")
+        eventually(lambda: "this is said while the task runs" in log(), what="its log is read")
         assert state(system, "probe_talk", run_id) == "running"
         (written,) = elsewhere.rglob("attempt=1.log")
         here = system.airflow.home / "logs" / written.relative_to(elsewhere)
