@@ -9,7 +9,7 @@ AIRFLOW_OLDEST := 3.2.2
 BREAKING := 'fastapi<0.137'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-oldest lint types build constraints clean
+.PHONY: help demo test test-unit test-integration test-oldest lint types build constraints benchmark clean chaos
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -27,6 +27,9 @@ test-integration: $(VENV)/.installed ## Tests with real Airflow, Dask and Postgr
 
 test-oldest: $(VENV)-$(AIRFLOW_OLDEST)/.installed ## The tests that concern Airflow, with the oldest supported version
 	$(VENV)-$(AIRFLOW_OLDEST)/bin/python -m pytest tests -m "not any_airflow"
+
+chaos: $(VENV)/.installed ## Break everything while Airflow runs tasks, and write what came of it into docs/faults.md
+	$(BIN)/python -m tests.chaos --long --output docs/faults.md
 
 lint: $(VENV)/.installed ## Style
 	$(BIN)/ruff check .
@@ -46,6 +49,10 @@ constraints: $(VENV)/.installed ## Choose anew the versions that demo and tests 
 	    --extra test --output-file constraints/airflow-$$version.txt setup.cfg || exit 1; \
 	done
 
+benchmark: $(VENV)-benchmark/.installed ## Compare with CeleryExecutor and LocalExecutor, into docs/ (options: BENCHMARK="--runs 3")
+	$(VENV)-benchmark/bin/python -m benchmarks dispatch
+	$(VENV)-benchmark/bin/python -m benchmarks executors $(BENCHMARK)
+
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) $(VENV)-* dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -55,9 +62,12 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints/airflow-$(AIRFLOW).txt
 $(VENV)-$(AIRFLOW_OLDEST)/.installed: setup.cfg pyproject.toml constraints/airflow-$(AIRFLOW_OLDEST).txt
 	@$(MAKE) --no-print-directory install INTO=$(VENV)-$(AIRFLOW_OLDEST) VERSION=$(AIRFLOW_OLDEST)
 
+$(VENV)-benchmark/.installed: setup.cfg pyproject.toml constraints/airflow-$(AIRFLOW).txt
+	@$(MAKE) --no-print-directory install INTO=$(VENV)-benchmark VERSION=$(AIRFLOW) EXTRA=benchmarks
+
 .PHONY: install
 install:
 	$(PYTHON) -m venv $(INTO)
 	$(INTO)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
-	VIRTUAL_ENV=$(CURDIR)/$(INTO) $(INTO)/bin/uv pip install --quiet --constraint constraints/airflow-$(VERSION).txt --editable '.[test]'
+	VIRTUAL_ENV=$(CURDIR)/$(INTO) $(INTO)/bin/uv pip install --quiet --constraint constraints/airflow-$(VERSION).txt --editable '.[$(or $(EXTRA),test)]'
 	@touch $(INTO)/.installed

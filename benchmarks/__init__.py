@@ -1,0 +1,1 @@
+"""Compares DaskExecutor with the executors that Airflow users know; run as ``python -m benchmarks``."""
