@@ -180,7 +180,7 @@ class ClusterLink:
             await asyncio.sleep(FORGOTTEN_GRACE)
         # After another connection everything is asked for anew.
         if client is not None and client is self._client:
-            answer = await self._call("airflow_known", keys=list(question.keys))
+            answer = await self._call("airflow_known", keys=list(question.keys), fence=list(question.fence))
             ended = tuple(Outcome(**outcome) for outcome in answer["ended"])
             self._events.append(Answered(question, tuple(answer["present"]), ended))
 

@@ -34,10 +34,12 @@ class Ask:
 
     :param again: They were unknown when last asked for. After a restart of the Dask scheduler its former workers end,
         and what they ran with them; ask when that is certain to have happened.
+    :param fence: Those the cluster is to refuse from now on if it does not have them: they will be given back.
     """
 
     keys: tuple[str, ...]
     again: bool = False
+    fence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,11 @@ class _Entry(Generic[K]):
     # Set until the cluster has told that it knows an adopted workload.
     adoption: Adoption | None = None
 
+    @property
+    def may_be_released(self) -> bool:
+        """Whether nobody has heard of it since it was sent by another executor."""
+        return self.adoption is not None and not self.adoption.started
+
 
 class InFlight(Generic[K]):
     """The workloads of one cluster, by the key they have there; ``K`` is Airflow's key."""
@@ -136,7 +143,7 @@ class InFlight(Generic[K]):
         fresh = {workload: adoption for workload, adoption in workloads.items() if adoption.key not in self._entries}
         for workload, adoption in fresh.items():
             self._add(adoption.key, _Entry(workload, None, adoption=adoption))
-        return [Ask(tuple(adoption.key for adoption in fresh.values()))] if fresh and self._is_connected else []
+        return [self._ask([adoption.key for adoption in fresh.values()])] if fresh and self._is_connected else []
 
     def confirmed(self, keys: Iterable[str]) -> None:
         """Note that the cluster has taken these."""
@@ -160,7 +167,7 @@ class InFlight(Generic[K]):
         if self._revocations:
             instructions.append(Revoke(tuple(self._revocations)))
         if asked:
-            instructions.append(Ask(tuple(asked)))
+            instructions.append(self._ask(asked))
         if held:
             instructions.append(Send(tuple(held)))
         return instructions
@@ -190,7 +197,7 @@ class InFlight(Generic[K]):
                 self._settle(entry)
             elif entry.submission is not None:
                 send.append(entry.submission)
-            elif entry.adoption is not None and not entry.adoption.started:
+            elif entry.may_be_released:
                 instructions += self._release(key, entry)
             elif asked.again:
                 instructions += self.ended(Outcome(key, False, _FORGOTTEN))
@@ -205,8 +212,13 @@ class InFlight(Generic[K]):
 
     def ended(self, outcome: Outcome) -> list[Instruction[K]]:
         """Note an outcome; those of other executors' workloads, and second ones, are passed over."""
-        entry = self._remove(outcome.key)
-        return [] if entry is None else [Report(entry.workload, outcome.success, outcome.reason, outcome.key)]
+        entry = self._entries.get(outcome.key)
+        if entry is None:
+            return []
+        if entry.may_be_released and outcome.worker is None and not outcome.success:
+            return self._release(outcome.key, entry)
+        self._remove(outcome.key)
+        return [Report(entry.workload, outcome.success, outcome.reason, outcome.key)]
 
     def revoke(self, workload: K) -> list[Instruction[K]]:
         """Give up a workload that Airflow no longer wants; nothing is reported for it."""
@@ -251,8 +263,11 @@ class InFlight(Generic[K]):
 
     def _release(self, key: str, entry: _Entry[K]) -> list[Instruction[K]]:
         self._remove(key)
-        # Its message may yet arrive, from an Airflow scheduler that is slow and not dead.
-        return [*self._end(key), Release(entry.workload, "the cluster never got it")]
+        return [Release(entry.workload, "the cluster never got it")]
+
+    def _ask(self, keys: Iterable[str]) -> Ask:
+        keys = tuple(keys)
+        return Ask(keys, fence=tuple(key for key in keys if self._entries[key].may_be_released))
 
     def _end(self, key: str) -> list[Instruction[K]]:
         self._revocations.add(key)

@@ -210,14 +210,22 @@ class Dispatcher:
                 self._keep(Outcome(key, False, "revoked before it arrived"))
         return instructions
 
-    def known(self, keys: Iterable[str]) -> tuple[list[str], list[Outcome]]:
-        """Tell which of these keys are waiting or running, and how those that ended did."""
+    def known(self, keys: Iterable[str], fence: Iterable[str] = ()) -> tuple[list[str], list[Outcome]]:
+        """
+        Tell which of these keys are waiting or running, and how those that ended did.
+
+        :param fence: Those of them that, if they are not here, are refused should they come later: their executor is
+            gone, and what it sent may be under way yet.
+        """
         present, ended = [], []
         for key in keys:
             if key in self._outcomes:
                 ended.append(self._outcomes[key][0])
             elif key in self._waiting or key in self._running:
                 present.append(key)
+        for key in fence:
+            if key not in self._outcomes and key not in self._waiting and key not in self._running:
+                self._keep(Outcome(key, False, "given back to Airflow before it arrived"))
         return present, ended
 
     def log(self, key: str) -> Log:

@@ -31,7 +31,7 @@ from airflow_eks_dask.worker.retirement import Retirement
 from airflow_eks_dask.worker.worker_plugin import WorkloadWorkerPlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from distributed.scheduler import Scheduler, WorkerState
 
@@ -108,9 +108,9 @@ class WorkloadSchedulerPlugin(SchedulerPlugin):
         """End these workloads."""
         self._carry_out(self.dispatcher.revoke(keys))
 
-    def known(self, keys: list[str]) -> dict[str, Any]:
-        """Tell an executor that was away what became of its workloads."""
-        present, ended = self.dispatcher.known(keys)
+    def known(self, keys: list[str], fence: Sequence[str] = ()) -> dict[str, Any]:
+        """Tell an executor that was away what became of its workloads; see :meth:`.Dispatcher.known`."""
+        present, ended = self.dispatcher.known(keys, fence)
         return {"present": present, "ended": [asdict(outcome) for outcome in ended]}
 
     def capacity(self) -> dict[str, Any]:

@@ -265,6 +265,24 @@ def test_groups_that_are_empty_are_forgotten_and_made_again(monkeypatch):
     assert len(dispatcher._pool._groups) <= 2
 
 
+def test_what_is_revoked_before_it_arrives_never_runs():
+    dispatcher = Dispatcher()
+    dispatcher.worker_ready("w", "w", 1)
+    assert dispatcher.revoke(["k"]) == []
+    (report,) = dispatcher.submit([submission("k")])
+    assert (report.outcome.success, report.outcome.reason) == (False, "revoked before it arrived")
+
+
+def test_what_was_given_back_to_airflow_is_refused_when_it_arrives():
+    dispatcher = Dispatcher()
+    dispatcher.worker_ready("w", "w", 2)
+    dispatcher.submit([submission("here")])
+    assert dispatcher.known(["here", "late"], fence=["here", "late"]) == (["here"], [])
+    (report,) = dispatcher.submit([submission("late")])
+    assert not report.outcome.success
+    assert dispatcher.known(["here"]) == (["here"], [])
+
+
 def test_what_is_revoked_while_it_waits_leaves_nothing_behind(cluster):
     for number in range(1_000):
         cluster.submit([submission(str(number), queue="nobody")])

@@ -111,15 +111,22 @@ class TestAdoption:
 
     def test_one_that_ended_meanwhile_is_reported(self, ledger):
         ledger.adopt({"task": Adoption("k", started=False)})
-        assert ledger.answered(Ask(("k",)), [], [Outcome("k", True)]) == [Report("task", True, None, "k")]
+        assert ledger.answered(Ask(("k",)), [], [Outcome("k", True, worker="w")]) == [Report("task", True, None, "k")]
         assert ledger.unanswered_adoptions == 0
 
-    def test_one_that_never_reached_the_cluster_is_given_back_and_cannot_start_late(self, ledger):
-        ledger.adopt({"task": Adoption("k", started=False)})
-        revoke, release = ledger.answered(Ask(("k",)), [], [])
-        assert revoke == Revoke(("k",))
+    def test_one_that_never_reached_the_cluster_is_refused_there_and_given_back(self, ledger):
+        (asked,) = ledger.adopt({"task": Adoption("k", started=False)})
+        assert asked == Ask(("k",), fence=("k",))
+        (release,) = ledger.answered(asked, [], [])
         assert (type(release), release.workload) == (Release, "task")
         assert (len(ledger), ledger.unanswered_adoptions) == (0, 0)
+
+    def test_one_is_given_back_too_if_the_first_answer_was_lost(self, ledger):
+        ledger.adopt({"task": Adoption("k", started=False)})
+        ledger.disconnected()
+        (asked,) = ledger.connected()
+        (release,) = ledger.answered(asked, [], [Outcome("k", False, "given back before it arrived")])
+        assert isinstance(release, Release)
 
     def test_one_that_had_started_and_is_unknown_has_failed(self, ledger):
         ledger.adopt({"task": Adoption("k", started=True)})
