@@ -237,8 +237,9 @@ class InFlight(Generic[K]):
         instructions: list[Instruction[K]] = []
         for key, entry in list(self._entries.items()):
             if entry.sent:
-                instructions += self.ended(Outcome(key, False, reason))
+                self._remove(key)
                 self._revocations.add(key)
+                instructions.append(Report(entry.workload, False, reason, key))
         return instructions
 
     def withdraw(self) -> dict[K, Submission]:

@@ -70,8 +70,6 @@ class DaskScheduler:
         # Calls whose connection was cut after they had left.
         self.stragglers: list[Call] = []
         self.revoked: set[str] = set()
-        # Keys that an executor was told are not here.
-        self.denied: set[str] = set()
 
     def carry_out(self, instructions: Iterable[Any]) -> None:
         published: list[Any] = []
@@ -104,15 +102,13 @@ class DaskScheduler:
     def handle(self, call: Call) -> Any:
         what, argument = call
         if what == "submit":
-            self.world.raced.update(self.denied.intersection(submission.key for submission in argument))
             self.carry_out(self.dispatcher.submit(argument))
             return Confirmed(tuple(submission.key for submission in argument))
         if what == "revoke":
             self.revoked.update(argument)
             self.carry_out(self.dispatcher.revoke(argument))
             return Revoked(tuple(argument))
-        present, ended = self.dispatcher.known(argument.keys)
-        self.denied.update(set(argument.keys) - set(present) - {outcome.key for outcome in ended})
+        present, ended = self.dispatcher.known(argument.keys, argument.fence)
         return Answered(argument, tuple(present), tuple(ended))
 
 
@@ -207,9 +203,6 @@ class World(RuleBasedStateMachine):
         self.hit: set[str] = set()
         # Their Dask scheduler is gone, with what it knew.
         self.forgotten: set[str] = set()
-        # They arrived just after an executor that asked for them was told that they are not there. It has them ended,
-        # but they may have been started: of two starts Airflow's API server then refuses one.
-        self.raced: set[str] = set()
         self.new_executor()
 
     # What Airflow does.
@@ -259,9 +252,7 @@ class World(RuleBasedStateMachine):
             assert workload in self.open, "told of something that Airflow does not wait for"
             key = self.key_of[workload]
             if isinstance(message, Release):
-                assert key not in self.starts or key in self.forgotten | self.raced, (
-                    "given back although it was started"
-                )
+                assert key not in self.starts or key in self.forgotten, "given back although it was started"
                 self.unwanted.add(key)
                 self.cluster.submit({workload: self.submission(workload)})
                 continue
@@ -404,7 +395,7 @@ class World(RuleBasedStateMachine):
         assert self.starts[key] == 1 or key in self.forgotten, "started twice"
         # Airflow's API server refuses the second of two starts: of a key that was forgotten, that is its part.
         released = key in self.unwanted and key not in self.key_of.values()
-        assert not released or key in self.forgotten | self.raced, "started although it was given back"
+        assert not released or key in self.forgotten, "started although it was given back"
         worker.processes[key] = False
         assert len(worker.processes) <= worker.slots, "more processes than slots"
 
