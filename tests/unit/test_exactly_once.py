@@ -232,16 +232,19 @@ class World(RuleBasedStateMachine):
     def submit_some(self, count: int) -> None:
         workloads = range(len(self.key_of), len(self.key_of) + count)
         self.open.update(workloads)
-        self.cluster.submit({workload: self.submission(workload) for workload in workloads})
+        if workloads:
+            self.cluster.submit({workload: self.submission(workload) for workload in workloads})
 
     @precondition(lambda self: self.open)
     @rule(index=INDEX, order=ORDER)
     def revoke(self, index, order):
-        workload = pick(sorted(self.open), index)
+        self.revoke_one(pick(sorted(self.open), index))
+        self.go_on(order)
+
+    def revoke_one(self, workload: int) -> None:
         self.open.discard(workload)
         self.unwanted.add(self.key_of[workload])
         self.cluster.revoke(workload)
-        self.go_on(order)
 
     def sync(self) -> None:
         disconnected_for_long = not self.cluster.is_connected
@@ -272,8 +275,19 @@ class World(RuleBasedStateMachine):
         self.now += RECONNECT_TIMEOUT + 1
         self.sync()
 
-    @rule(arrives=st.booleans())
-    def the_airflow_scheduler_dies_and_another_adopts(self, arrives):
+    @precondition(lambda self: self.cluster.is_connected)
+    @rule(order=ORDER)
+    def submit_and_revoke_at_once(self, order):
+        self.submit_some(1)
+        self.revoke_one(max(self.open))
+        self.go_on(order)
+
+    @rule(count=st.integers(0, 2), arrives=st.booleans(), order=ORDER)
+    def the_airflow_scheduler_dies_and_another_adopts(self, count, arrives, order):
+        """It dies with calls under way."""
+        self.submit_some(count)
+        while self.link.left:
+            self.link.take_one()
         if self.link.connection is not None:
             self.link.connection.cut(arrives=lambda _: arrives)
         # It may not have got to telling the cluster.
@@ -281,6 +295,7 @@ class World(RuleBasedStateMachine):
         self.new_executor()
         adoptions = {w: Adoption(self.key_of[w], started=self.key_of[w] in self.starts) for w in sorted(self.open)}
         self.cluster.adopt(adoptions)
+        self.go_on(order)
 
     # What the network does.
 
