@@ -18,6 +18,8 @@ from airflow_eks_dask.worker import placement
 from airflow_eks_dask.worker.dispatcher import Dispatcher, Drained, End, Log, Report, Run
 from airflow_eks_dask.worker.protocol import Capacity, Outcome, Submission
 
+pytestmark = pytest.mark.any_airflow
+
 
 def submission(key: str, priority: int = 0, queue: str = "default", **resources: float) -> Submission:
     return Submission(key, b"payload", priority, queue, resources, f"{key}.log", f"dag.{key}")

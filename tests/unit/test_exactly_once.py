@@ -31,6 +31,8 @@ from airflow_eks_dask.worker.protocol import Outcome, Submission
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+pytestmark = pytest.mark.any_airflow
+
 
 @pytest.fixture(autouse=True)
 def quiet():

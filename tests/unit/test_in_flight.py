@@ -10,6 +10,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from airflow_eks_dask.executors.in_flight import Adoption, Ask, InFlight, Release, Report, Revoke, Send
 from airflow_eks_dask.worker.protocol import Outcome, Submission
 
+pytestmark = pytest.mark.any_airflow
+
 
 def submission(key: str) -> Submission:
     return Submission(key, b"payload")

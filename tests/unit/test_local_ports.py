@@ -7,6 +7,8 @@ import pytest
 from airflow_eks_dask.local import ports
 from airflow_eks_dask.local.ports import NoFreePortError, ReservedPort, free_port
 
+pytestmark = pytest.mark.any_airflow
+
 
 @pytest.mark.parametrize("choose", [free_port, lambda preferred: ReservedPort(preferred).number])
 def test_a_busy_port_is_chosen_around(choose):

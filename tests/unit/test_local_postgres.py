@@ -13,6 +13,8 @@ import pytest
 from airflow_eks_dask.local import postgres, postgres_binaries
 from airflow_eks_dask.local.postgres import PostgresError, PostgresServer
 
+pytestmark = pytest.mark.any_airflow
+
 
 @pytest.fixture(scope="module")
 def server():

@@ -11,6 +11,8 @@ import pytest
 
 from airflow_eks_dask.local.processes import ProcessSet, tail
 
+pytestmark = pytest.mark.any_airflow
+
 # A child that ignores SIGTERM, and a grandchild that has left its session; their ids go to the log.
 STUBBORN = """
 import os, signal, subprocess, sys, time

@@ -9,6 +9,8 @@ import pytest
 from airflow_eks_dask.executors.log_keeper import LogKeeper
 from airflow_eks_dask.worker.protocol import LOG_LIMIT
 
+pytestmark = pytest.mark.any_airflow
+
 PATH = "dag/task/attempt=1.log"
 
 
