@@ -177,7 +177,11 @@ def executor(shared_dask, start):
     """An executor of the shared cluster."""
     executor = start(cluster_address=shared_dask.address)
     executor.capacity(slots=2, free=2, queues={"default": 2})
-    return executor
+    yield executor
+    # What a test that failed has left there must not fail the others.
+    executor.link.revoke([key["key"] for key in shared_dask.call("airflow_status")["waiting"]])
+    for each in shared_dask.call("airflow_status")["workers"]:
+        executor.link.revoke([running["key"] for running in each["running"]])
 
 
 @pytest.fixture
@@ -420,7 +424,9 @@ class TestLogs:
         assert "No such file" in missing["error"]
         (logs / "dag" / "attempt=1.log").write_bytes(b"0123456789")
         part = shared_dask.call("airflow_log", key=executor.name("k"), offset=4, limit=3)
-        assert part == {"data": b"456", "size": 10, "offset": 4, "log_path": "dag/attempt=1.log"}
+        (worker,) = shared_dask.call("airflow_status")["workers"]
+        where = {"worker": worker["address"], "log_path": "dag/attempt=1.log"}
+        assert part == {"data": b"456", "size": 10, "offset": 4, **where}
         executor.let_go("k")
         executor.wait_for_end("k")
         assert shared_dask.call("airflow_log", key=executor.name("k"))["data"] == b"0123456789"
