@@ -159,7 +159,8 @@ class Cluster(Generic[K]):
             match instruction:
                 case Report():
                     told.append(instruction)
-                    self._link.bring_log_home(instruction.key)
+                    if instruction.has_log:
+                        self._link.bring_log_home(instruction.key)
                 case Release():
                     told.append(instruction)
                 case in_flight.Send(submissions):

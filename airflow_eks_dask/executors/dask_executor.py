@@ -177,8 +177,8 @@ class DaskExecutor(BaseExecutor):
                 case Report(workload, False, reason):
                     self.log.error("Workload %s failed: %s", workload, reason)
                     self.fail(workload, reason)
-                case Release(workload, reason):
-                    self.log.info("Workload %s can start again: %s", workload, reason)
+                case Release(workload, reason):  # too late to hand it back to Airflow as not adopted
+                    self.log.error("Workload %s failed before it started: %s", workload, reason)
                     self.fail(workload, reason)
 
     def _warn_of_unserved_queues(self, lanes: Lanes[Any]) -> None:
@@ -219,7 +219,7 @@ class DaskExecutor(BaseExecutor):
         for ti in tis:
             lane, _ = self._lanes.route(ti.queue or self._settings.default_queue)
             if ti.external_executor_id and self._lanes.knows(lane) and not self._lanes.is_embedded(lane):
-                adoption = Adoption(ti.external_executor_id, started=ti.state == TaskInstanceState.RUNNING)
+                adoption = Adoption(ti.external_executor_id, started=ti.state != TaskInstanceState.QUEUED)
                 by_lane.setdefault(lane, {})[ti.key] = adoption
         for lane, adoptions in by_lane.items():
             self.running.update(adoptions)

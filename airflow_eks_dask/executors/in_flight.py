@@ -7,7 +7,7 @@ workload is reported once: reporting removes it, and only what is present is rep
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from airflow_eks_dask.worker.protocol import Outcome, Submission
@@ -55,12 +55,14 @@ class Report(Generic[K]):
     Tell Airflow how a workload ended.
 
     :param key: What the cluster called it.
+    :param has_log: Whether it may have written a log.
     """
 
     workload: K
     success: bool
     reason: str | None
     key: str
+    has_log: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class _Entry(Generic[K]):
     # Kept until the cluster has confirmed it; None from then on, and for an adopted workload.
     submission: Submission | None
     sent: bool = True
+    has_log: bool = True
     # Until it has been told that nobody serves it.
     queue: str | None = None
     # Set until the cluster has told that it knows an adopted workload.
@@ -135,7 +138,8 @@ class InFlight(Generic[K]):
     def submit(self, submissions: Mapping[K, Submission]) -> list[Instruction[K]]:
         """Take workloads that Airflow wants run. Without a connection they are held until there is one."""
         for workload, submission in submissions.items():
-            self._add(submission.key, _Entry(workload, submission, self._is_connected, submission.queue))
+            entry = _Entry(workload, submission, self._is_connected, submission.log_path is not None, submission.queue)
+            self._add(submission.key, entry)
         return [Send(tuple(submissions.values()))] if submissions and self._is_connected else []
 
     def adopt(self, workloads: Mapping[K, Adoption]) -> list[Instruction[K]]:
@@ -218,7 +222,7 @@ class InFlight(Generic[K]):
         if entry.may_be_released and outcome.worker is None and not outcome.success:
             return self._release(outcome.key, entry)
         self._remove(outcome.key)
-        return [Report(entry.workload, outcome.success, outcome.reason, outcome.key)]
+        return [Report(entry.workload, outcome.success, outcome.reason, outcome.key, entry.has_log)]
 
     def revoke(self, workload: K) -> list[Instruction[K]]:
         """Give up a workload that Airflow no longer wants; nothing is reported for it."""

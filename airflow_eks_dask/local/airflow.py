@@ -154,14 +154,23 @@ class LocalAirflow:
         :raises LocalProcessError: if it is still running then.
         """
         child = self._children.pop(name)
-        child.popen.send_signal(signal_)
         try:
-            child.popen.wait(timeout)
+            self._signal_until_gone(child, signal_, timeout)
         except subprocess.TimeoutExpired:
             self._children[name] = child
             raise LocalProcessError(
                 f"{name} has not ended {timeout:g} s after {signal_.name}. See {child.log_file}."
             ) from None
+
+    @staticmethod
+    def _signal_until_gone(child: Child, signal_: signal.Signals, timeout: float) -> None:
+        child.popen.send_signal(signal_)
+        try:
+            child.popen.wait(timeout / 2)
+        except subprocess.TimeoutExpired:
+            # Airflow's scheduler loses a signal that comes while Python calls back for a weak reference.
+            child.popen.send_signal(signal_)
+            child.popen.wait(timeout / 2)
 
     def restart_component(self, name: str, *, timeout: float = 120) -> None:
         """End a component with SIGTERM, start it again and wait until it is healthy."""

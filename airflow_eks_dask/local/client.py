@@ -101,7 +101,15 @@ class AirflowClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def request(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None) -> Any:
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         """
         Send a request to the REST API and return the answer.
 
@@ -109,16 +117,17 @@ class AirflowClient:
         :param path: Path beneath ``/api/v2``.
         :param params: Query parameters.
         :param json: Body.
+        :param headers: Further HTTP headers.
         :raises AirflowApiError: if Airflow answers with an error.
         :raises httpx.TransportError: if Airflow does not answer.
         """
         if "Authorization" not in self._http.headers:
             self._login()
-        response = self._http.request(method, f"/api/v2{path}", params=params, json=json)
+        response = self._http.request(method, f"/api/v2{path}", params=params, json=json, headers=headers)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             # The token has expired.
             self._login()
-            response = self._http.request(method, f"/api/v2{path}", params=params, json=json)
+            response = self._http.request(method, f"/api/v2{path}", params=params, json=json, headers=headers)
         _raise_for_status(response)
         return response.json() if response.content else None
 

@@ -87,10 +87,12 @@ def end_all(marker: str, leaders: Mapping[int, signal.Signals], grace: float) ->
     """
     family = relatives(marker, leaders)
     asked = [process for process in family if process.pid in leaders]
-    for process in asked:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(leaders[process.pid])
-    _wait_until_gone(asked, grace)
+    # Twice: Airflow's scheduler loses a signal that comes while Python calls back for a weak reference.
+    for _ in range(2):
+        for process in asked:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(leaders[process.pid])
+        _wait_until_gone(asked, grace / 2)
     # Twice: the first pass may miss what one of them was just starting.
     for _ in range(2):
         left = relatives(marker, leaders)

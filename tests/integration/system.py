@@ -83,8 +83,13 @@ def new_airflow(home: Path, postgres: PostgresServer, name: str, **dask: str) ->
             "scheduler": QUICK_RECOVERY,
             # Airflow looks for the DAG of a task this often before it fails the task, a minute apart by default.
             "workers": {"missing_dag_retry_delay": 1},
+            "core": {"test_connection": "Enabled"},
         },
-        environment={"AIRFLOW_CONN_SAMPLE_RESULTS": postgres.dsn(f"{name}_results")},
+        environment={
+            "AIRFLOW_CONN_SAMPLE_RESULTS": postgres.dsn(f"{name}_results"),
+            # Callbacks are imported by their names.
+            "PYTHONPATH": str(home / "dags"),
+        },
     )
 
 

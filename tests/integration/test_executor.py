@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_eks_dask import compat
 from tests.conftest import eventually
 from tests.integration.cluster import DaskCluster
 from tests.integration.system import only
@@ -101,6 +103,35 @@ class TestLogs:
         eventually(here.exists, what="its log is brought home")
         assert here.read_bytes() == written.read_bytes()
         assert "this is said at the end" in log()
+
+
+@only("external")
+class TestOtherWorkloads:
+    """Callbacks and connection tests run on workers too."""
+
+    def test_a_callback_of_a_missed_deadline(self, system):
+        system.run("deadline")
+        called = json.loads((system.airflow.home / "dags" / "called.json").read_text())
+        assert called == {"address": system.dask.address, "word": "too late"}
+
+    @pytest.mark.skipif(not compat.HAS_RUN_WORKLOAD, reason="Airflow 3.2 tests connections in its API server")
+    @pytest.mark.parametrize(("port", "expected"), [(None, "success"), (1, "failed")])
+    def test_a_connection_test(self, system, port, expected):
+        body = {
+            "connection_id": f"dask_{expected}",
+            "conn_type": "dask",
+            "host": "127.0.0.1",
+            "port": port or system.dask.port,
+        }
+        token = system.client.request("POST", "/connections/enqueue-test", json=body)["token"]
+
+        def tested() -> dict | None:
+            headers = {"Airflow-Connection-Test-Token": token}
+            test = system.client.request("GET", "/connections/enqueue-test", headers=headers)
+            return test if test["state"] in ("success", "failed") else None
+
+        test = eventually(tested, timeout=90, what="the connection is tested")
+        assert (test["state"], bool(test["result_message"])) == (expected, True)
 
 
 @only("embedded")

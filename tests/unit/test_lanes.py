@@ -208,8 +208,10 @@ def test_the_log_of_what_ended_is_brought_home():
     system.lanes.point("default", FIRST)
     system.links[FIRST].connect()
     system.lanes.sync()
-    system.lanes.submit("default", {"a": submission("1")})
-    system.links[FIRST].end("1")
+    with_log, without = Submission("1", b"payload", log_path="dag/task.log"), submission("2")
+    system.lanes.submit("default", {"a": with_log, "b": without})
+    for key in "12":
+        system.links[FIRST].end(key)
     system.lanes.sync()
     assert system.links[FIRST].logs == ["1"]
 
