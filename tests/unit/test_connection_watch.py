@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from airflow_eks_dask.endpoint import Endpoint
@@ -21,11 +23,12 @@ def test_news_is_told_once():
 
 
 def test_it_goes_on_looking():
-    answers = iter([NOWHERE, HERE])
-    watch = ConnectionWatch({"gpu": "dask_gpu"}, 0.01, lambda _: next(answers, HERE))
+    made = threading.Event()
+    watch = ConnectionWatch({"gpu": "dask_gpu"}, 0.01, lambda _: HERE if made.is_set() else NOWHERE)
     watch.start()
     try:
         assert watch.news() == {"gpu": NOWHERE}
+        made.set()
         eventually(lambda: watch.news() == {"gpu": HERE}, what="it has looked again")
     finally:
         watch.stop()
