@@ -173,14 +173,29 @@ class Cluster(Generic[K]):
 
     def describe(self) -> dict[str, Any]:
         """Return what there is to know about it, for people."""
-        return {
-            "cluster": self.name,
-            "connected": self.is_connected,
-            "fault": self.fault,
-            "in_flight": len(self._in_flight),
-            "unconfirmed": self._in_flight.unconfirmed,
-            "workers": self.capacity.workers,
-            "slots": self.capacity.slots,
-            "free": self.capacity.free,
-            "waiting": dict(self.capacity.waiting),
-        }
+        in_flight, unconfirmed = len(self._in_flight), self._in_flight.unconfirmed
+        return describe(self.name, self.capacity, self.fault, in_flight, unconfirmed)
+
+
+def describe(
+    name: str | None, capacity: Capacity, fault: str | None, in_flight: int, unconfirmed: int
+) -> dict[str, Any]:
+    """
+    Return what there is to know about a cluster, for people.
+
+    :param name: None if it is not known which cluster it is.
+    :param fault: Why there is no connection; None if there is one.
+    :param in_flight: How many workloads are meant for it.
+    :param unconfirmed: How many of them it is not known to have.
+    """
+    return {
+        "cluster": name,
+        "connected": fault is None,
+        "fault": fault,
+        "in_flight": in_flight,
+        "unconfirmed": unconfirmed,
+        "workers": capacity.workers,
+        "slots": capacity.slots,
+        "free": capacity.free,
+        "waiting": dict(capacity.waiting),
+    }

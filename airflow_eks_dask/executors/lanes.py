@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from airflow_eks_dask.executors.cluster import describe
 from airflow_eks_dask.executors.settings import DEFAULT_LANE, LOCAL_LANE
+from airflow_eks_dask.worker.protocol import Capacity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping
@@ -198,7 +200,10 @@ class Lanes(Generic[K]):
             for endpoint, cluster in self._clusters.items()
         ]
         waiting = [
-            {"lanes": [lane], "cluster": None, "in_flight": len(workloads)}
+            {
+                **describe(None, Capacity(), "it is not known where it is", len(workloads), len(workloads)),
+                "lanes": [lane],
+            }
             for lane, workloads in self._waiting.items()
             if lane not in self._targets
         ]

@@ -244,3 +244,16 @@ def test_gauges_tell_of_each_lane(executor, monkeypatch):
     assert gauges["dask_executor.slots", "default"] == 4
     assert gauges["dask_executor.free", "default"] == 3
     assert gauges["dask_executor.connected", "default"] == 1
+
+
+def test_gauges_tell_of_a_lane_whose_cluster_is_not_known(executor, monkeypatch, capsys):
+    gauges = {}
+    monkeypatch.setattr(
+        dask_executor.compat, "gauge", lambda name, value, tags: gauges.update({(name, tags["lane"]): value})
+    )
+    executor._lanes = Lanes(["gpu"], "default", executor._new_cluster)
+    executor._process_workloads([task(queue="gpu")])
+    executor.sync()
+    assert "could not take in" not in capsys.readouterr().out
+    assert gauges["dask_executor.connected", "gpu"] == 0
+    assert gauges["dask_executor.in_flight", "gpu"] == 1
