@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
-from airflow.configuration import AIRFLOW_HOME, conf
+from airflow.configuration import conf
 from airflow.exceptions import AirflowConfigException
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_eks_dask.cli._errors import CommandError, UsageError
 from airflow_eks_dask.endpoint import Endpoint
+from airflow_eks_dask.executors.embedded import scheduler_files
 from airflow_eks_dask.hooks.dask import endpoint_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 EMBEDDED_FILE = re.compile(r"embedded-(\d+)\.json")
 # Linux tells when a process started in terms of a clock that may have been set since.
@@ -54,12 +55,7 @@ def find_cluster(address: str | None) -> Cluster:
     if configured := _option("cluster_address"):
         return Cluster(_endpoint(configured, forgiving=False), "[dask] cluster_address")
     connection_id = _option("connection_id")
-    return (_of_connection(connection_id) if connection_id else None) or _embedded(embedded_folder())
-
-
-def embedded_folder() -> Path:
-    """Return the folder in which each embedded cluster of this Airflow leaves a Dask scheduler file."""
-    return Path(AIRFLOW_HOME) / "dask"
+    return (_of_connection(connection_id) if connection_id else None) or _embedded(scheduler_files())
 
 
 def connect_timeout() -> float:

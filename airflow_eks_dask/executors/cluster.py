@@ -51,9 +51,6 @@ class Cluster(Generic[K]):
     def __len__(self) -> int:
         return len(self._in_flight)
 
-    def __contains__(self, workload: K) -> bool:
-        return workload in self._in_flight
-
     @property
     def unanswered_adoptions(self) -> int:
         """How many adopted workloads nothing has been heard about."""

@@ -122,9 +122,6 @@ class InFlight(Generic[K]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, workload: K) -> bool:
-        return workload in self._keys
-
     @property
     def unconfirmed(self) -> int:
         """How many workloads the cluster is not known to have."""

@@ -17,6 +17,37 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+async def ask(call: Callable[..., Awaitable[dict[str, Any]]], key: str, offset: int, limit: int) -> dict[str, Any]:
+    """
+    Ask the Dask scheduler for part of a workload's log.
+
+    :param call: Calls a handler of the Dask scheduler by its name.
+    :return: What the handler ``airflow_log`` answers.
+    :raises OSError: It does not have it; the message says why.
+    """
+    answer = await call("airflow_log", key=key, offset=offset, limit=limit)
+    if "error" in answer:
+        raise OSError(answer["error"])
+    return answer
+
+
+async def read_from(call: Callable[..., Awaitable[dict[str, Any]]], key: str, offset: int, size: int) -> bytes:
+    """
+    Read a workload's log from an offset, in as many messages as it takes.
+
+    :param size: Of the log, as it was told before; what was written since is left out.
+    :raises OSError: The Dask scheduler does not have it.
+    """
+    parts: list[bytes] = []
+    while offset < size:
+        data: bytes = (await ask(call, key, offset, min(LOG_LIMIT, size - offset)))["data"]
+        if not data:
+            break
+        parts.append(data)
+        offset += len(data)
+    return b"".join(parts)
+
+
 class LogKeeper:
     """
     Copies logs from workers into a folder of this machine.
@@ -47,29 +78,16 @@ class LogKeeper:
                 log.warning("The log of workload %s stays on its worker: %s", key, str(error) or type(error).__name__)
 
     async def _bring_home(self, key: str, call: Callable[..., Awaitable[dict[str, Any]]]) -> None:
-        about = await self._ask(call, key, 0, 0)
+        about = await ask(call, key, 0, 0)
         if about.get("log_path") is None:
             return
         file = self._file(about["log_path"])
         size = int(about["size"])
         if file.exists() and file.stat().st_size >= size:
             return
-        start = offset = max(0, size - self._limit)
-        parts: list[bytes] = []
-        while offset < size:
-            data = (await self._ask(call, key, offset, min(LOG_LIMIT, size - offset)))["data"]
-            if not data:
-                break
-            parts.append(data)
-            offset += len(data)
-        await asyncio.to_thread(write, file, _from_whole_line(b"".join(parts), start))
-
-    @staticmethod
-    async def _ask(call: Callable[..., Awaitable[dict[str, Any]]], key: str, offset: int, limit: int) -> dict[str, Any]:
-        answer = await call("airflow_log", key=key, offset=offset, limit=limit)
-        if "error" in answer:
-            raise OSError(answer["error"])
-        return answer
+        start = max(0, size - self._limit)
+        data = await read_from(call, key, start, size)
+        await asyncio.to_thread(write, file, _from_whole_line(data, start))
 
     def _file(self, log_path: str) -> Path:
         """Return where a log belongs. The worker is not trusted to say so: the path must stay in the folder."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from distributed import Client
 
 from airflow_eks_dask.executors import connection_watch
 from airflow_eks_dask.executors.lanes import route
+from airflow_eks_dask.executors.log_keeper import ask, read_from
 from airflow_eks_dask.executors.settings import DEFAULT_LANE, LOCAL_LANE
 from airflow_eks_dask.worker.protocol import LOG_LIMIT
 
@@ -43,7 +45,7 @@ def read(settings: DaskSettings, ti: TaskInstance, try_number: int) -> tuple[lis
     with Client(
         endpoint.address, security=endpoint.security(), timeout=TIMEOUT, set_as_default=False, name="airflow-log-reader"
     ) as client:
-        data, worker = _read(client, ti.external_executor_id)
+        data, worker = client.sync(_read, client.scheduler, ti.external_executor_id)
     return [f"Read from Dask worker {worker} through {endpoint.address}"], [data.decode(errors="replace")]
 
 
@@ -58,23 +60,12 @@ def _endpoint(settings: DaskSettings, queue: str) -> Endpoint | None:
     return connection_watch.read(connection_id).endpoint if connection_id else None
 
 
-def _read(client: Client, key: str) -> tuple[bytes, str]:
-    about = _ask(client, key, 0, 0)
+async def _read(scheduler: Any, key: str) -> tuple[bytes, str]:
+    async def call(handler: str, **arguments: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = await asyncio.wait_for(getattr(scheduler, handler)(**arguments), TIMEOUT)
+        return answer
+
+    about = await ask(call, key, 0, 0)
     size = int(about["size"])
-    offset = max(0, size - READ_LIMIT)
-    parts: list[bytes] = []
-    while offset < size:
-        data: bytes = _ask(client, key, offset, min(LOG_LIMIT, size - offset))["data"]
-        if not data:
-            break
-        parts.append(data)
-        offset += len(data)
-    return b"".join(parts), str(about.get("worker", ""))
-
-
-def _ask(client: Client, key: str, offset: int, limit: int) -> dict[str, Any]:
-    handler = client.scheduler.airflow_log  # type: ignore[union-attr]
-    answer: dict[str, Any] = client.sync(handler, key=key, offset=offset, limit=limit, callback_timeout=TIMEOUT)
-    if "error" in answer:
-        raise OSError(answer["error"])
-    return answer
+    data = await read_from(call, key, max(0, size - READ_LIMIT), size)
+    return data, str(about.get("worker", ""))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 from airflow.cli.cli_parser import get_parser
 
-from airflow_eks_dask.cli import _cluster
 from airflow_eks_dask.cli.drain import drain
 from airflow_eks_dask.cli.status import status
 from airflow_eks_dask.cli.workers import workers
@@ -94,7 +93,7 @@ def workloads(client, tmp_path) -> Workloads:
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """An Airflow home of the test's own, without an embedded cluster."""
-    monkeypatch.setattr(_cluster, "AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.setattr("airflow.configuration.AIRFLOW_HOME", str(tmp_path))
     monkeypatch.delenv(CONNECTION, raising=False)
 
 

@@ -21,7 +21,7 @@ CONNECTION = "AIRFLOW_CONN_DASK_DEFAULT"
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """An Airflow home without a database, and a configuration that says nothing."""
-    monkeypatch.setattr(_cluster, "AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.setattr("airflow.configuration.AIRFLOW_HOME", str(tmp_path))
     monkeypatch.delenv(CONNECTION, raising=False)
     (tmp_path / "dask").mkdir()
     return tmp_path
