@@ -1,0 +1,1 @@
+"""Operators: one verb a task. What it means is said in `resources` and `hooks`."""

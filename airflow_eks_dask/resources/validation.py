@@ -1,0 +1,66 @@
+"""Checks of values that a user gives, which need no call to AWS. Each returns what is wrong, in words, or nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+
+from airflow_eks_dask.resources.base import UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+CLUSTER_NAME = re.compile(r"[0-9A-Za-z][A-Za-z0-9_-]{0,99}")
+REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
+ARN = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\d{0,12}:.+")
+
+
+def matches(field: str, value: str, pattern: re.Pattern[str], what: str) -> list[str]:
+    """
+    Check a text against a pattern.
+
+    :param what: What it must be, for the message.
+    """
+    if value == UNKNOWN or pattern.fullmatch(value):
+        return []
+    return [f"{field} = {value!r}: must be {what}"]
+
+
+def all_match(field: str, values: Iterable[str], pattern: re.Pattern[str], what: str) -> list[str]:
+    """Check each of several texts, as :func:`matches` does."""
+    return [problem for value in values for problem in matches(field, value, pattern, what)]
+
+
+def one_of(field: str, value: str, choices: Collection[str]) -> list[str]:
+    """Check that a value is among some."""
+    if value == UNKNOWN or value in choices:
+        return []
+    return [f"{field} = {value!r}: must be one of {', '.join(sorted(choices))}"]
+
+
+def at_least(field: str, value: float, least: float) -> list[str]:
+    """Check that a number is not too small."""
+    return [] if value >= least else [f"{field} = {value}: must be {least} or more"]
+
+
+def needed(field: str, value: object) -> list[str]:
+    """Check that there is a value."""
+    return [] if value not in (None, "", [], {}) else [f"{field}: is needed"]
+
+
+def network(field: str, value: str) -> list[str]:
+    """Check an IPv4 network in CIDR notation, without host bits."""
+    if value == UNKNOWN:
+        return []
+    try:
+        ipaddress.IPv4Network(value)
+    except ValueError as error:
+        return [f"{field} = {value!r}: must be an IPv4 network such as 10.0.0.0/16 ({error})"]
+    return []
+
+
+def cluster_name(value: str) -> list[str]:
+    """Check the name of an EKS cluster."""
+    return matches("cluster_name", value, CLUSTER_NAME, "up to 100 letters, digits, - and _, first a letter or digit")

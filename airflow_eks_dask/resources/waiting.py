@@ -1,0 +1,63 @@
+"""Looking at a resource again and again, and telling each thing once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from airflow_eks_dask.hooks.aws import error_code
+from airflow_eks_dask.resources.base import Progress, State
+
+if TYPE_CHECKING:
+    from airflow_eks_dask.hooks.aws import AwsClients
+    from airflow_eks_dask.resources.base import Resource
+
+_PASSING = ("Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown")
+
+
+def is_passing(error: BotoCoreError | ClientError) -> bool:
+    """Whether an error says that AWS, or the way to it, has too much to do: asking again later may help."""
+    if not isinstance(error, ClientError):
+        return True
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return error_code(error) in _PASSING or status >= 500
+
+
+class Log(Protocol):
+    """What is needed of a logger: those of operators, triggers and the standard library have it."""
+
+    def info(self, message: str, /, *args: object) -> Any:
+        """Write a line."""
+
+
+class Watcher:
+    """
+    Looks at one resource for as long as something happens to it.
+
+    :param log: Gets what AWS says, each line once.
+    """
+
+    def __init__(self, resource: Resource, aws: AwsClients, log: Log) -> None:
+        self._resource = resource
+        self._aws = aws
+        self._log = log
+        self._told: set[str] = set()
+
+    def look(self) -> Progress:
+        """
+        Return where the resource stands now; pending if that can't be found out at the moment.
+
+        :raises ClientError: AWS refuses to tell.
+        """
+        try:
+            progress = self._resource.progress(self._aws)
+        except (BotoCoreError, ClientError) as error:
+            if not is_passing(error):
+                raise
+            progress = Progress(State.PENDING, (f"AWS could not be asked, will ask again: {error}",))
+        for line in progress.detail:
+            if line not in self._told:
+                self._told.add(line)
+                self._log.info("%s %s: %s", self._resource.kind, self._resource.name, line)
+        return progress
