@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from airflow_eks_dask.hooks.aws import AwsClients
+from airflow_eks_dask.hooks.pricing import Prices
 from airflow_eks_dask.links.aws import AwsConsoleLink
 from airflow_eks_dask.resources.base import Action, Plan, Progress, Resource, ResourceError, State
 from airflow_eks_dask.resources.waiting import Watcher
@@ -197,7 +198,8 @@ class ResourceOperator(BaseOperator):
         """
         reasons = f": {'; '.join(plan.reasons)}" if plan.reasons else ""
         self.log.info("%s %s: %s%s", plan.kind, plan.name, plan.action.value, reasons)
-        context["ti"].xcom_push(key=PLAN_KEY, value=plan.summary())
+        cost = {"monthly_cost": self._monthly_cost()} if _is_true(self.is_dry_run) else {}
+        context["ti"].xcom_push(key=PLAN_KEY, value=plan.summary() | cost)
         if plan.action is Action.REFUSE and not _is_true(self.is_dry_run):
             raise ResourceError("; ".join(plan.reasons))
         return self._result(plan)
@@ -220,6 +222,10 @@ class ResourceOperator(BaseOperator):
     @abstractmethod
     def _result(self, plan: Plan) -> dict[str, Any]: ...
 
+    @abstractmethod
+    def _monthly_cost(self) -> float | None:
+        """Return what the resource costs in a month once the plan is carried out; None if that is unknown."""
+
 
 class EnsureOperator(ResourceOperator):
     """Have a resource be there as it is wanted: create it, change it or leave it. Returns its outputs."""
@@ -232,6 +238,9 @@ class EnsureOperator(ResourceOperator):
 
     def _result(self, plan: Plan) -> dict[str, Any]:
         return self.resource.outputs(self.aws)
+
+    def _monthly_cost(self) -> float | None:
+        return 0.0 if self.resource.existing else Prices(self.aws).monthly(self.resource.cost_items())
 
 
 class DeleteOperator(ResourceOperator):
@@ -247,6 +256,9 @@ class DeleteOperator(ResourceOperator):
 
     def _result(self, plan: Plan) -> dict[str, Any]:
         return plan.summary()
+
+    def _monthly_cost(self) -> float | None:
+        return 0.0
 
 
 def _initializer(cls: type[ResourceOperator]) -> Callable[..., None]:

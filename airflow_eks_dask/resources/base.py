@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from airflow_eks_dask.hooks.aws import AwsClients
+    from airflow_eks_dask.resources.cost import CostItem
 
 UNKNOWN = "(known after creation)"
 """Stands, in a dry run, for what AWS will only tell once something exists."""
@@ -148,6 +149,10 @@ class Resource(ABC):
     def is_transient(self, error: ClientError) -> bool:
         """Whether an error of :meth:`apply` or :meth:`delete` goes away by itself within minutes."""
         return False
+
+    def cost_items(self) -> list[CostItem]:
+        """Return what AWS bills for it every month, as far as that can be foreseen; nothing if it is free."""
+        return []
 
     @property
     def wanted_tags(self) -> dict[str, str]:
