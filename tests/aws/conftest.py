@@ -1,0 +1,70 @@
+"""The simulated AWS, and operators that run against it without Airflow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eks_dask.hooks.aws import AwsClients
+from airflow_eks_dask.operators.resource import PLAN_KEY
+from tests.aws.simulation import Simulation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow.sdk import BaseOperator
+
+
+@pytest.fixture(scope="session")
+def _running_simulation() -> Iterator[Simulation]:
+    with Simulation.started() as running:
+        yield running
+
+
+@pytest.fixture
+def simulation(_running_simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Simulation:
+    """An empty AWS account; Airflow's connection ``aws_default`` leads to it."""
+    _running_simulation.reset()
+    for name, value in _running_simulation.environment.items():
+        monkeypatch.setenv(name, value)
+    # At once, as the tests wait for nothing: what is tested is that it is tried again.
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.001)
+    return _running_simulation
+
+
+@pytest.fixture
+def aws(simulation: Simulation) -> AwsClients:
+    return AwsClients()
+
+
+class Converge:
+    """
+    Runs operators as Airflow does, in this process and without deferral.
+
+    ``plans``: what the last of them said it would do.
+    """
+
+    def __init__(self) -> None:
+        self.plans: list[dict[str, Any]] = []
+
+    def __call__(self, operator: BaseOperator, **context: Any) -> Any:
+        self.plans = []
+        operator.deferrable = False
+        operator.poll_interval = 0.01
+        return operator.execute({"ti": self, "task_instance": self, "task": operator, **context})
+
+    def xcom_push(self, key: str, value: Any, **_: Any) -> None:
+        """Take what the operator leaves for others."""
+        if key == PLAN_KEY:
+            self.plans.append(value)
+
+    @property
+    def actions(self) -> list[str]:
+        """What was done, such as ``["create", "change", "leave"]``."""
+        return [plan["action"] for plan in self.plans]
+
+
+@pytest.fixture
+def converge(simulation: Simulation) -> Converge:
+    return Converge()

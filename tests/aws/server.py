@@ -1,0 +1,137 @@
+"""
+AWS, simulated: moto's server and what it lacks, in a process of its own, with a record of calls and faults on request.
+
+``python -m tests.aws.server --port 5000``
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import logging
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3.models import s3_backends
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
+
+from tests.aws import faults
+from tests.aws.calls import Call, recognize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+CONTROL = "/_simulation/"
+HANG = 0.05
+"""Seconds that a call hangs which is never answered."""
+
+
+class Gateway:
+    """
+    Stands before AWS: counts calls and lets some fail.
+
+    :param aws: The WSGI application that does what AWS does.
+    """
+
+    def __init__(self, aws: Callable[..., Iterable[bytes]]) -> None:
+        self._aws = aws
+        self._lock = threading.Lock()
+        self._calls: list[Call] = []
+        self._faults: list[faults.Fault] = []
+        self._caller_is_gone = False
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"].startswith(CONTROL):
+            answer = self._control(environ["PATH_INFO"].removeprefix(CONTROL), Request(environ))
+            return Response(json.dumps(answer), mimetype="application/json")(environ, start_response)
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        call = recognize(environ, body)
+        environ["wsgi.input"].seek(0)
+        # One at a time: moto is not made for threads.
+        with self._lock:
+            if call is None:
+                return self._aws(environ, start_response)
+            return self._serve(call, environ)(environ, start_response)
+
+    def _serve(self, call: Call, environ: dict[str, Any]) -> Callable[..., Iterable[bytes]]:
+        if self._caller_is_gone:
+            return self._cut(environ)
+        kinds = [fault.kind for fault in self._faults if fault.strikes(call)]
+        kind = kinds[0] if kinds else None
+        if kind in faults.ANSWERED:
+            status, content_type, body = faults.answer(kind, call)
+            response = Response(body, status, content_type=content_type)
+        elif kind != "timeout":
+            response = Response.from_app(self._aws, environ, buffered=True)
+        if kind not in faults.CUT:
+            self._calls.append(Call(call.service, call.operation, response.status_code))
+            return response
+        self._calls.append(Call(call.service, call.operation, 0))
+        self._caller_is_gone = kind == "killed"
+        return self._cut(environ)
+
+    def _cut(self, environ: dict[str, Any]) -> Response:
+        time.sleep(HANG)
+        environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+        return Response()
+
+    def _control(self, action: str, request: Request) -> Any:
+        if action == "calls":
+            return [[call.service, call.operation, call.status] for call in self._calls]
+        if action == "forget":
+            self._calls.clear()
+        elif action == "fail":
+            self._faults.append(faults.Fault(**request.get_json()))
+        elif action == "heal":
+            self._heal()
+        elif action == "reset":
+            self._reset()
+        else:
+            raise ValueError(action)
+        return None
+
+    def _heal(self) -> None:
+        self._faults.clear()
+        self._caller_is_gone = False
+
+    def _reset(self) -> None:
+        with self._lock:
+            self._heal()
+            _empty_account()
+            self._calls.clear()
+
+
+def _empty_account() -> None:
+    """Forget everything. ``BackendDict.reset()`` would also build each backend anew, at once, which is slow."""
+    for _, _, backend in s3_backends.iter_backends():
+        backend.reset()
+    for backends in BackendDict._instances:
+        backends.clear()
+    BackendDict._instances.clear()
+    reset_model_data()
+
+
+class _QuietHandler(MotoRequestHandler):
+    def log_request(self, *args: Any) -> None:
+        pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.aws.server", description=__doc__)
+    parser.add_argument("--port", type=int, required=True, help="TCP port of 127.0.0.1")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    gateway = Gateway(DomainDispatcherApplication(create_backend_app))
+    make_server("127.0.0.1", arguments.port, gateway, threaded=True, request_handler=_QuietHandler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()
