@@ -28,6 +28,10 @@ class Place:
         self.ec2, self.elbv2, self.elb = (simulation.boto(service) for service in ("ec2", "elbv2", "elb"))
         tags = {TAG: NAME} if ours else {"Name": "office"}
         self.vpc = self.ec2.create_vpc(CidrBlock=cidr, TagSpecifications=self.spec("vpc", tags))["Vpc"]["VpcId"]
+        (group,) = self.ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [self.vpc]}])[
+            "SecurityGroups"
+        ]
+        self.default_group = group["GroupId"]
         prefix = cidr.rpartition(".0.0/")[0]
         self.subnets = [
             self.ec2.create_subnet(
@@ -55,7 +59,11 @@ class Place:
     def classic(self, name, tags):
         listener = {"Protocol": "TCP", "LoadBalancerPort": 80, "InstancePort": 80}
         self.elb.create_load_balancer(
-            LoadBalancerName=name, Listeners=[listener], Subnets=self.subnets, Tags=as_list(tags)
+            LoadBalancerName=name,
+            Listeners=[listener],
+            Subnets=self.subnets,
+            SecurityGroups=[self.default_group],
+            Tags=as_list(tags),
         )
 
     def target_group(self, name, tags):
@@ -182,19 +190,24 @@ def test_another_network_is_only_looked_at_when_it_is_given(simulation, converge
     assert office.what_is_there() == {"aws-K8S-i-1"}
 
 
-def test_rules_in_foreign_groups_are_not_touched(full, aws, simulation):
-    (group,) = full.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["k8s-elb-1"]}])[
-        "SecurityGroups"
-    ]
-    office = full.security_group("office", {"team": "office"})
-    full.admit(office, group["GroupId"])
-    wanted = ServiceLoadBalancers(cluster_name=NAME)
-    wanted.delete(aws, wanted.plan_deletion(aws))
-    with pytest.raises(ClientError, match="DependencyViolation") as caught:
-        wanted.delete(aws, wanted.plan_deletion(aws))
-    assert wanted.is_transient(caught.value)
-    (rule,) = full.ec2.describe_security_groups(GroupIds=[office])["SecurityGroups"][0]["IpPermissions"]
-    assert rule["UserIdGroupPairs"][0]["GroupId"] == group["GroupId"]
+def test_rules_in_foreign_groups_are_not_touched(place, converge):
+    group = place.security_group("k8s-elb-1", OWNED)
+    groups = {name: place.security_group(name, tags) for name, tags in (("nodes", {TAG: NAME}), ("office", {}))}
+    for each in groups.values():
+        place.admit(each, group)
+        place.admit(each, place.default_group, FromPort=443, ToPort=443)
+    converge(delete())
+    found = place.ec2.describe_security_groups(GroupIds=list(groups.values()))["SecurityGroups"]
+    assert {each["GroupName"]: [rule["FromPort"] for rule in each["IpPermissions"]] for each in found} == {
+        "nodes": [443],
+        "office": [80, 443],
+    }
+
+
+@pytest.mark.parametrize("code", ["DependencyViolation", "ResourceInUse"])
+def test_what_is_still_in_use_is_tried_again(code):
+    error = ClientError({"Error": {"Code": code}}, "DeleteSecurityGroup")
+    assert ServiceLoadBalancers(cluster_name=NAME).is_transient(error)
 
 
 def test_it_waits_until_aws_has_removed_the_interfaces_of_load_balancers(place, aws, simulation):

@@ -1,0 +1,24 @@
+"""The operator for the load balancers of a cluster's Services."""
+
+from __future__ import annotations
+
+from airflow_eks_dask.operators.resource import DeleteOperator
+from airflow_eks_dask.resources.load_balancers import ServiceLoadBalancers
+
+
+class DeleteLoadBalancersOperator(DeleteOperator):
+    """
+    Delete the load balancers that a cluster made for its Services, and wait until their network interfaces are gone.
+
+    Their target groups and security groups, and network interfaces that nodes left behind, go too. AWS deletes neither
+    a network nor, at times, a cluster while these exist. Best run twice: when the Services are deleted, before the
+    cluster is, and once more between cluster and network, for what the cluster's end left behind.
+
+    .. code-block:: python
+
+        before = DeleteLoadBalancersOperator(task_id="delete_load_balancers", cluster_name="pipelines")
+        after = DeleteLoadBalancersOperator(task_id="delete_network_interfaces", cluster_name="pipelines")
+        before >> delete_cluster >> after >> delete_network
+    """
+
+    resource_class = ServiceLoadBalancers

@@ -1,0 +1,95 @@
+"""One table of what a whole DAG would do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_eks_dask.operators._table import table
+from airflow_eks_dask.operators.resource import PLAN_KEY
+from airflow_eks_dask.resources.base import Action, ResourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+
+class PlanSummaryOperator(BaseOperator):
+    """
+    Show the plans of all tasks before it in one table, with what they cost in a month.
+
+    Returns ``plans`` (each with ``kind``, ``name``, ``action``, ``reasons`` and, after a dry run, ``monthly_cost`` in
+    US dollars or null), ``totals`` (how many by action), ``monthly_cost`` (the sum of what is known) and
+    ``monthly_cost_is_complete``. Fails with all reasons if any plan is a refusal.
+
+    .. code-block:: python
+
+        role = EnsureIamRoleOperator(
+            task_id="cluster_role",
+            cluster_name="pipelines",
+            role_name="pipelines-cluster",
+            trusted_service="eks.amazonaws.com",
+            dry_run="{{ params.dry_run }}",
+        )
+        role >> PlanSummaryOperator(task_id="plan")
+
+    :param task_ids: The tasks whose plans to show, in this order. Default: all that come before it.
+    """
+
+    template_fields: Sequence[str] = ("task_ids",)
+
+    def __init__(self, *, task_ids: list[str] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.task_ids = task_ids
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """
+        Show all plans.
+
+        :raises ResourceError: One or more of them are refusals.
+        """
+        pulled = context["ti"].xcom_pull(task_ids=self.task_ids or self._tasks_before(), key=PLAN_KEY)
+        plans = [plan for plan in pulled if plan is not None]
+        totals = Counter(plan["action"] for plan in plans)
+        costs = [plan["monthly_cost"] for plan in plans if "monthly_cost" in plan]
+        summary = {
+            "plans": plans,
+            "totals": {action.value: totals[action.value] for action in Action},
+            "monthly_cost": round(sum(cost for cost in costs if cost is not None), 2),
+            "monthly_cost_is_complete": bool(costs) and None not in costs,
+        }
+        for line in table(("Resource", "Name", "Action", "Why", "USD a month"), map(_row, plans)):
+            self.log.info("%s", line)
+        self.log.info("%s. %s", _totals_in_words(summary["totals"]), _cost_in_words(costs))
+        if refusals := [plan for plan in plans if plan["action"] == Action.REFUSE.value]:
+            raise ResourceError("\n".join(["This can't be done:", *(f"- {'; '.join(r['reasons'])}" for r in refusals)]))
+        return summary
+
+    def _tasks_before(self) -> list[str]:
+        before = self.get_flat_relative_ids(upstream=True)
+        return [task_id for task_id in self.dag.task_ids if task_id in before]
+
+
+def _row(plan: dict[str, Any]) -> tuple[str, ...]:
+    cost = _amount(plan["monthly_cost"]) if "monthly_cost" in plan else "-"
+    return plan["kind"], plan["name"], plan["action"], "\n".join(plan["reasons"]), cost
+
+
+def _amount(cost: float | None) -> str:
+    return "unknown" if cost is None else f"{cost:,.2f}"
+
+
+def _totals_in_words(totals: dict[str, int]) -> str:
+    return ", ".join(f"{count} to {action}" for action, count in totals.items() if count) or "Nothing was planned"
+
+
+def _cost_in_words(costs: list[float | None]) -> str:
+    """Say what all of it costs; what is paid by use comes on top."""
+    known = [cost for cost in costs if cost is not None]
+    if not known:
+        return "What it costs is unknown"
+    least = "at least " if len(known) < len(costs) else ""
+    return f"It costs {least}{_amount(sum(known))} USD a month, without what is paid by use, discounts and taxes"
