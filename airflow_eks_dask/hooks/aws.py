@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
+    from collections.abc import Iterator
 
 # Adaptive would slow down for minutes after one throttled call; standard backs off with jitter, and ends.
 CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 6})
@@ -68,3 +70,19 @@ class AwsClients:
 def error_code(error: ClientError) -> str:
     """Return AWS's name for an error, such as ``ResourceNotFoundException``."""
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def ignoring(*codes: str) -> Iterator[None]:
+    """
+    Let some errors pass that say that something is already as it was to become.
+
+    So it is after a call whose answer was lost: botocore makes it again by itself.
+
+    :param codes: AWS's names of the errors.
+    """
+    try:
+        yield
+    except ClientError as error:
+        if error_code(error) not in codes:
+            raise
