@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import ssl
 import tempfile
 from contextlib import contextmanager
@@ -36,11 +37,16 @@ class ApiServer:
     Where a cluster's Kubernetes API is.
 
     :param url: Its address.
-    :param authority: The certificates of the authority that vouches for it, in PEM format.
+    :param authority_data: The certificate of the authority that vouches for it: PEM, in base64.
     """
 
     url: str
-    authority: str
+    authority_data: str
+
+    @property
+    def authority(self) -> str:
+        """The certificate of its authority, in PEM format."""
+        return base64.b64decode(self.authority_data).decode()
 
 
 def find_api_server(aws: AwsClients, cluster_name: str) -> ApiServer | None:
@@ -55,7 +61,7 @@ def find_api_server(aws: AwsClients, cluster_name: str) -> ApiServer | None:
     except eks.exceptions.ResourceNotFoundException:
         return None
     url, authority = cluster.get("endpoint"), cluster.get("certificateAuthority", {}).get("data")
-    return ApiServer(url, base64.b64decode(authority).decode()) if url and authority else None
+    return ApiServer(url.rstrip("/"), authority) if url and authority else None
 
 
 class EksKubernetes:
@@ -136,7 +142,7 @@ def kubernetes_errors(what: str) -> Iterator[None]:
     try:
         yield
     except kubernetes.client.ApiException as error:
-        raise KubernetesError(f"{what}: Kubernetes answered {error.status} {error.reason}: {error.body}") from None
+        raise KubernetesError(f"{what}: Kubernetes answered {error.status} {error.reason}: {_said(error)}") from None
     except urllib3.exceptions.HTTPError as error:
         raise KubernetesError(
             f"{what}: the Kubernetes API was not reached: {error}. Is its endpoint open to this machine (endpoint "
@@ -160,6 +166,13 @@ class _Client(_WithTimeout, kubernetes.client.ApiClient):  # type: ignore[misc]
 
 class _AsyncClient(_WithTimeout, kubernetes_asyncio.client.ApiClient):
     pass
+
+
+def _said(error: kubernetes.client.ApiException) -> str:
+    try:
+        return str(json.loads(error.body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(error.body)
 
 
 def _tls_context(authority: str) -> ssl.SSLContext:
