@@ -24,6 +24,8 @@ from werkzeug.wrappers import Request, Response
 
 from tests.aws import faults
 from tests.aws.calls import Call, recognize
+from tests.aws.clock import CLOCK
+from tests.aws.eks.models import install as install_eks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,6 +59,7 @@ class Gateway:
         environ["wsgi.input"].seek(0)
         # One at a time: moto is not made for threads.
         with self._lock:
+            CLOCK.tick()
             if call is None:
                 return self._aws(environ, start_response)
             return self._serve(call, environ)(environ, start_response)
@@ -92,6 +95,10 @@ class Gateway:
             self._faults.append(faults.Fault(**request.get_json()))
         elif action == "heal":
             self._heal()
+        elif action == "durations":
+            CLOCK.seconds.update(request.get_json())
+        elif action == "spoil":
+            CLOCK.spoil(**request.get_json())
         elif action == "reset":
             self._reset()
         else:
@@ -105,6 +112,7 @@ class Gateway:
     def _reset(self) -> None:
         with self._lock:
             self._heal()
+            CLOCK.reset()
             _empty_account()
             self._calls.clear()
 
@@ -129,6 +137,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True, help="TCP port of 127.0.0.1")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
+    install_eks()
     gateway = Gateway(DomainDispatcherApplication(create_backend_app))
     make_server("127.0.0.1", arguments.port, gateway, threaded=True, request_handler=_QuietHandler).serve_forever()
 

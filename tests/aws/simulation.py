@@ -113,6 +113,15 @@ class Simulation:
         """
         self._control("durations", **seconds)
 
+    def spoil(self, kind: str, reason: str) -> None:
+        """
+        Let the next thing of a kind that is created or changed fail, after its time.
+
+        :param kind: As in :meth:`set_durations`.
+        :param reason: What AWS is to say about it.
+        """
+        self._control("spoil", kind=kind, reason=reason)
+
     @property
     def environment(self) -> dict[str, str]:
         """Environment variables with which Airflow's connection ``aws_default``, and boto3, lead here."""
