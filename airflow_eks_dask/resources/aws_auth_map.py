@@ -83,16 +83,19 @@ def merge(data: Mapping[str, str], record: Record, wanted: Mapping[str, Sequence
     :param wanted: Entries by list.
     :raises MalformedListError: A list can't be read.
     """
-    texts, arns, reasons, conflicts = {}, dict(record.arns), [], []
+    texts, arns = {}, dict(record.arns)
+    reasons: list[str] = []
+    conflicts: list[str] = []
     for name, key in LISTS.items():
-        text, ours = data.get(name, ""), list(record.arns.get(name, ()))
-        found = read(name, text)
+        entries = wanted.get(name, ())
+        text, ours = data.get(name, ""), set(record.arns.get(name, ()))
+        found = read(name, text) if entries else []
         drop: list[int] = []
         add: list[Entry] = []
-        for entry in wanted.get(name, ()):
+        for entry in entries:
             arn = entry[key]
             places = [place for place, other in enumerate(found) if _is_for(other, key, arn)]
-            if len(places) == 1 and _say_the_same(found[places[0]], entry):
+            if len(places) == 1 and _meaning(found[places[0]]) == _meaning(entry):
                 continue
             if places and arn not in ours:
                 conflicts.append(f"{name} has an entry for {arn} that was not made for this cluster and says otherwise")
@@ -101,7 +104,8 @@ def merge(data: Mapping[str, str], record: Record, wanted: Mapping[str, Sequence
             add.append(entry)
             reasons.append(f"{name}: {arn} {'says otherwise' if places else 'is missing'}")
         if add:
-            texts[name], arns[name] = edit(name, text, drop, add, reasons), sorted({*ours, *(e[key] for e in add)})
+            texts[name] = edit(name, text, drop, add, reasons)
+            arns[name] = sorted(ours | {entry[key] for entry in add})
     return Edit(texts, Record(arns, record.created), tuple(reasons), tuple(conflicts))
 
 
@@ -172,10 +176,6 @@ def edit(name: str, text: str, drop: Collection[int], add: Sequence[Entry], reas
 
 def _is_for(entry: Entry, key: str, arn: str) -> bool:
     return str(entry.get(key)).lower() == arn.lower()
-
-
-def _say_the_same(one: Entry, other: Entry) -> bool:
-    return _meaning(one) == _meaning(other)
 
 
 def _meaning(entry: Entry) -> Entry:
