@@ -29,7 +29,9 @@ def matches(field: str, value: str, pattern: re.Pattern[str], what: str) -> list
 
 
 def all_match(field: str, values: Iterable[str], pattern: re.Pattern[str], what: str) -> list[str]:
-    """Check each of several texts, as :func:`matches` does."""
+    """Check each of several texts, as :func:`matches` does; in a dry run none of them may be known."""
+    if values == UNKNOWN:
+        return []
     return [problem for value in values for problem in matches(field, value, pattern, what)]
 
 
@@ -43,6 +45,20 @@ def one_of(field: str, value: str, choices: Collection[str]) -> list[str]:
 def at_least(field: str, value: float, least: float) -> list[str]:
     """Check that a number is not too small."""
     return [] if value >= least else [f"{field} = {value}: must be {least} or more"]
+
+
+def whole_number(field: str, value: object, least: int) -> list[str]:
+    """Check that something is a whole number, and not too small."""
+    if value == UNKNOWN:
+        return []
+    if not isinstance(value, int) or isinstance(value, bool):
+        return [f"{field} = {value!r}: must be a whole number"]
+    return at_least(field, value, least)
+
+
+def boolean(field: str, value: object) -> list[str]:
+    """Check that something is true or false: a text, such as a template makes, is neither."""
+    return [] if isinstance(value, bool) or value == UNKNOWN else [f"{field} = {value!r}: must be True or False"]
 
 
 def needed(field: str, value: object) -> list[str]:
