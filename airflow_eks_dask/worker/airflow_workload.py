@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow_eks_dask import compat
 from airflow_eks_dask.worker.supervisor_exit import watch_task_processes
+from airflow_eks_dask.worker.validators import share_validators
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ def warm_up() -> None:
     with suppress(ValueError):  # it is none, but the parser is there from now on
         compat.parse_workload(b"{}")
     _load_certificate_authorities()
+    _load_listeners()
+    share_validators()
     watch_task_processes()
 
 
@@ -66,6 +69,16 @@ def _load_certificate_authorities() -> None:
         Client(base_url="https://localhost", token="").close()
     except Exception:  # whatever is wrong with its settings, tasks meet it too and say more about it
         log.exception("Airflow's client of the API server could not be prepared; each task will try again")
+
+
+def _load_listeners() -> None:
+    """Have the task SDK find the plugins that listen to tasks, which it keeps."""
+    from airflow.sdk.listener import get_listener_manager
+
+    try:
+        get_listener_manager()
+    except Exception:  # a plugin's own code may raise anything, and tasks say more about it
+        log.exception("The plugins that listen to tasks could not be loaded; each task will try again")
 
 
 def describe() -> dict[str, Any]:

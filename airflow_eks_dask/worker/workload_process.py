@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
@@ -38,6 +39,7 @@ def main(channel: socket.socket, launcher: int, run: Callable[[bytes], None]) ->
         if os.getppid() != launcher:
             os._exit(1)  # it died between the fork and here, when nothing could tell us
         _bind_task_to_this_process()
+        _seed_numpy()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
@@ -59,6 +61,12 @@ def _bind_task_to_this_process() -> None:
             sessions.die_with_parent()
 
     os.register_at_fork(after_in_child=in_child)
+
+
+def _seed_numpy() -> None:
+    """Give this workload random numbers of its own. Python's ``random`` does so at a fork; numpy, preloaded, does not."""
+    if (random := sys.modules.get("numpy.random")) is not None:
+        random.seed()
 
 
 def _receive(channel: socket.socket) -> bytes:

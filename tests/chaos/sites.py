@@ -30,6 +30,8 @@ LAUNCHER = "airflow_eks_dask.worker.launcher"
 WORKERS = 2
 SLOTS_PER_WORKER = 2
 LIMITS = {"parallelism": 64, "max_active_tasks_per_dag": 64}
+# For as long as an API server takes to start on a machine with much to do; the defaults give up after some 15 s.
+PATIENCE = {"max_failed_heartbeats": 24, "execution_api_retries": 12, "execution_api_retry_wait_max": 10}
 
 
 @dataclass
@@ -125,7 +127,7 @@ def environment(process: psutil.Process) -> str:
 def new_airflow(home: Path, postgres: PostgresServer, executor: str, **settings: dict[str, Any]) -> LocalAirflow:
     postgres.create_database(home.name)
     shutil.copytree(Path(__file__).parent / "dags", home / "dags")
-    settings = {"core": LIMITS, "scheduler": QUICK_RECOVERY, **settings}
+    settings = {"core": LIMITS, "scheduler": QUICK_RECOVERY, "workers": PATIENCE, **settings}
     return LocalAirflow(
         home, postgres.sqlalchemy_url(home.name), executor=executor, dag_bundles=[BUNDLE], settings=settings
     )

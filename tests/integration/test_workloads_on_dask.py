@@ -258,6 +258,16 @@ def test_computations_of_workloads_that_take_every_slot_finish(executor):
         assert executor.ledger(key, "result")["value"] == 6
 
 
+def test_workloads_forked_from_one_launcher_draw_different_random_numbers(dask, start):
+    dask.start_worker("--nthreads", "1")
+    executor = start(cluster_address=dask.address, preload_modules="numpy.random")
+    executor.capacity(slots=2)
+    for key in "ab":
+        executor.run(key, "random")
+        assert executor.wait_for_end(key).success
+    assert executor.ledger("a", "number")["value"] != executor.ledger("b", "number")["value"]
+
+
 def test_a_workload_killed_says_so(executor):
     executor.run("k", "signal", signal="SIGKILL")
     assert "SIGKILL" in executor.wait_for_end("k").reason
