@@ -25,8 +25,8 @@ test-unit: $(VENV)/.installed ## Fast tests
 test-integration: $(VENV)/.installed ## Tests with real Airflow, Dask and PostgreSQL processes
 	$(BIN)/python -m pytest tests/integration
 
-test-chaos: $(VENV)/.installed ## Break things while a DAG runs: nothing is lost, nothing runs twice (short form)
-	$(BIN)/python -m pytest tests/chaos
+test-chaos: $(VENV)/.installed ## Break things while a DAG runs: nothing is lost, nothing runs twice (long form: CHAOS=--long)
+	$(BIN)/python -m pytest tests/chaos $(CHAOS)
 
 test-oldest: $(VENV)-$(AIRFLOW_OLDEST)/.installed ## The tests that concern Airflow, with the oldest supported version
 	$(VENV)-$(AIRFLOW_OLDEST)/bin/python -m pytest tests/unit tests/integration -m "not any_airflow"

@@ -11,7 +11,7 @@ import importlib
 from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 
 _MODULES = ("airflow.sdk.execution_time.comms", "airflow.sdk.execution_time.task_runner")
 
@@ -31,12 +31,12 @@ def _shared(type_: Any) -> TypeAdapter[Any]:
 def share_validators() -> None:
     """Make the validators of this process and of its children shared; where Airflow makes none, nothing happens."""
     import msgspec
-    from airflow.sdk.execution_time import comms, task_runner
+    from airflow.sdk.execution_time import comms
 
     for module in map(importlib.import_module, _MODULES):
         if getattr(module, "TypeAdapter", None) is TypeAdapter:
             module.TypeAdapter = _shared  # type: ignore[attr-defined]
-    for type_ in (comms.ToTask, task_runner.JsonValue, task_runner.StartupDetails):
+    for type_ in (comms.ToTask, comms.StartupDetails, JsonValue):
         _shared(type_)
     # msgspec, too, looks into a type when it is first decoded.
     for frame in (comms._RequestFrame, comms._ResponseFrame):

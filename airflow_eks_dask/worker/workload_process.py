@@ -64,7 +64,7 @@ def _bind_task_to_this_process() -> None:
 
 
 def _seed_numpy() -> None:
-    """Give this workload random numbers of its own. Python's ``random`` does so at a fork; numpy, preloaded, does not."""
+    """Give this workload random numbers of its own: Python's ``random`` does so at a fork, numpy's does not."""
     if (random := sys.modules.get("numpy.random")) is not None:
         random.seed()
 

@@ -1,4 +1,4 @@
-"""The short form of every fault: nothing is lost, nothing runs twice, nothing is left."""
+"""Every fault, with few tasks (or with ``--long`` many): nothing is lost, nothing runs twice, nothing is left."""
 
 from __future__ import annotations
 
@@ -24,7 +24,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS["dask"] if not fault.long_only], ids=lambda f: f.name)
-def test_fault(site: Site, fault: Fault, tmp_path):
-    verdict = trial.run(fault, site, trial.SHORT, tmp_path, SEED)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "fault" in metafunc.fixturenames:
+        form = trial.LONG if metafunc.config.getoption("--long") else trial.SHORT
+        faults = [fault for fault in FAULTS["dask"] if form.is_long or not fault.long_only]
+        metafunc.parametrize(("fault", "form"), [(fault, form) for fault in faults], ids=[each.name for each in faults])
+
+
+@pytest.mark.timeout(900)
+def test_fault(site: Site, fault: Fault, form: trial.Form, tmp_path):
+    verdict = trial.run(fault, site, form, tmp_path, SEED)
     assert not verdict.problems

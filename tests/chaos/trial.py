@@ -34,16 +34,18 @@ class Form:
     How much is done.
 
     :param tasks: How many tasks each run has.
+    :param longest: Seconds that a task takes at most.
     :param seconds: How long a fault lasts that is mended.
     """
 
     tasks: int
+    longest: float
     seconds: float
     is_long: bool
 
 
-SHORT = Form(24, 5, is_long=False)
-LONG = Form(200, 20, is_long=True)
+SHORT = Form(24, 3, 5, is_long=False)
+LONG = Form(200, 1.5, 20, is_long=True)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def run(fault: Fault, site: Site, form: Form, directory: Path, seed: int) -> Ver
     :param seed: Decides when, what and how long tasks take.
     """
     random = Random(f"{seed} {fault.name}")
-    plan = [round(random.uniform(0.2, 3), 2) for _ in range(form.tasks)]
+    plan = [round(random.uniform(0.2, form.longest), 2) for _ in range(form.tasks)]
     begun = random.randint(form.tasks // 6, form.tasks // 2)
     site.client.wait_for_dag(DAG)
     wait(lambda: not site.unsettled(), SETTLE_TIMEOUT, lambda: f"before: {site.unsettled()}")
