@@ -13,7 +13,6 @@ from botocore.exceptions import ClientError
 from airflow_eks_dask.hooks.aws import error_code, ignoring
 from airflow_eks_dask.resources import bucket_contents, bucket_settings, ownership, validation
 from airflow_eks_dask.resources.base import Action, Plan, Progress, Resource, ResourceError, State
-from airflow_eks_dask.resources.database import KMS_KEY
 
 if TYPE_CHECKING:
     from airflow_eks_dask.hooks.aws import AwsClients
@@ -79,7 +78,7 @@ class Bucket(Resource):
             *validation.at_least("retention_days", self.retention_days, 0),
         ]
         if self.kms_key_arn:
-            problems += validation.matches("kms_key_arn", self.kms_key_arn, KMS_KEY, "the ARN of a KMS key")
+            problems += validation.matches("kms_key_arn", self.kms_key_arn, validation.KMS_KEY, "the ARN of a KMS key")
         return problems
 
     def plan(self, aws: AwsClients) -> Plan:

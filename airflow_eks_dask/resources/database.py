@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError
 from airflow_eks_dask.hooks.aws import error_code, ignoring
 from airflow_eks_dask.resources import cost, database_settings, ownership, postgres_version, validation
 from airflow_eks_dask.resources.base import UNKNOWN, Action, Plan, Progress, Resource, ResourceError, State
-from airflow_eks_dask.resources.security_group import GROUP_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +25,6 @@ INSTANCE_CLASS = re.compile(r"db\.[a-z0-9-]+\.[a-z0-9-]+")
 BACKUP_WINDOW = re.compile(r"[0-2]\d:[0-5]\d-[0-2]\d:[0-5]\d")
 _MOMENT = r"(mon|tue|wed|thu|fri|sat|sun):[0-2]\d:[0-5]\d"
 MAINTENANCE_WINDOW = re.compile(f"{_MOMENT}-{_MOMENT}", re.IGNORECASE)
-KMS_KEY = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+")
 
 _READY = ("available", "storage-optimization", "storage-full", "stopped")
 _FAILED = ("failed", "restore-error", "insufficient-capacity", "inaccessible-encryption-credentials")
@@ -132,7 +130,10 @@ class Database(Resource):
             *validation.needed("subnet_group_name", self.subnet_group_name),
             *validation.needed("security_group_ids", self.security_group_ids),
             *validation.all_match(
-                "security_group_ids", self.security_group_ids, GROUP_ID, "the id of a security group"
+                "security_group_ids",
+                self.security_group_ids,
+                validation.SECURITY_GROUP_ID,
+                "the id of a security group",
             ),
             *validation.matches("database_name", self.database_name, SQL_NAME, sql_name),
             *validation.matches("username", self.username, USERNAME, f"{sql_name}, and none that RDS keeps for itself"),
@@ -161,7 +162,7 @@ class Database(Resource):
         checks = (
             ("backup_window", self.backup_window, BACKUP_WINDOW, "a time such as 03:00-03:30"),
             ("maintenance_window", self.maintenance_window, MAINTENANCE_WINDOW, "a time such as sun:04:00-sun:04:30"),
-            ("kms_key_arn", self.kms_key_arn, KMS_KEY, "the ARN of a KMS key (not of an alias)"),
+            ("kms_key_arn", self.kms_key_arn, validation.KMS_KEY, "the ARN of a KMS key (not of an alias)"),
         )
         return [problem for check in checks if check[1] for problem in validation.matches(*check)]
 

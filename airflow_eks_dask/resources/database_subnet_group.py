@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 # RDS stores names in lower case: another spelling would never be found again.
 GROUP_NAME = re.compile(r"(?!default$)[a-z0-9][a-z0-9 ._-]{0,254}")
-SUBNET_ID = re.compile(r"subnet-[0-9a-f]{8,17}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ class DatabaseSubnetGroup(Resource):
         problems = self.identity_problems()
         if self.existing:
             return problems
-        problems += validation.all_match("subnet_ids", self.subnet_ids, SUBNET_ID, "the id of a subnet")
+        problems += validation.all_match("subnet_ids", self.subnet_ids, validation.SUBNET_ID, "the id of a subnet")
         if len(set(self.subnet_ids)) < 2 and UNKNOWN not in self.subnet_ids:
             problems.append("subnet_ids: RDS needs two or more, in different zones")
         return [*problems, *validation.needed("description", self.description)]

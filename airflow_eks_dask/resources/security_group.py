@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
     from airflow_eks_dask.hooks.aws import AwsClients
 
-GROUP_ID = re.compile(r"sg-[0-9a-f]{8,17}")
 GROUP_NAME = re.compile(r"(?!sg-)[\w .:/()#,@\[\]+=&;{}!$*-]{1,255}", re.ASCII)
 DESCRIPTION = re.compile(r"[\w .:/()#,@\[\]+=&;{}!$*-]{1,255}", re.ASCII)
-VPC_ID = re.compile(r"vpc-[0-9a-f]{8,17}")
 PROTOCOLS = ("tcp", "udp")
 _PRIVATE = tuple(
     ipaddress.IPv4Network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
@@ -97,14 +95,16 @@ class SecurityGroup(Resource):
         """Return what is wrong with its name, id and VPC."""
         problems = validation.cluster_name(self.cluster_name)
         if self.group_id:
-            problems += validation.matches("group_id", self.group_id, GROUP_ID, "the id of a security group")
+            problems += validation.matches(
+                "group_id", self.group_id, validation.SECURITY_GROUP_ID, "the id of a security group"
+            )
             if not self.existing:
                 problems.append("group_id: is for existing groups; AWS chooses that of a new one")
         else:
             what = "1 to 255 letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*, not beginning with sg-"
             problems += validation.matches("group_name", self.group_name, GROUP_NAME, what)
         if self.vpc_id:
-            problems += validation.matches("vpc_id", self.vpc_id, VPC_ID, "the id of a VPC")
+            problems += validation.matches("vpc_id", self.vpc_id, validation.VPC_ID, "the id of a VPC")
         return problems
 
     def problems(self) -> list[str]:
@@ -291,7 +291,9 @@ def _rule_problems(where: str, rule: Mapping[str, Any], peer_key: str) -> list[s
 
 def _peer_problems(where: str, peer: str) -> list[str]:
     if "/" not in peer:
-        return validation.matches(where, peer, GROUP_ID, "the id of a security group or a private IPv4 network")
+        return validation.matches(
+            where, peer, validation.SECURITY_GROUP_ID, "the id of a security group or a private IPv4 network"
+        )
     if problems := validation.network(where, peer):
         return problems
     if any(ipaddress.IPv4Network(peer).subnet_of(network) for network in _PRIVATE):
