@@ -22,24 +22,31 @@ class Clock:
         self.seconds: dict[str, float] = {}
         self._pending: list[tuple[float, Callable[[], object]]] = []
         self._spoiled: dict[str, list[str]] = {}
+        self._ahead = 0.0
 
     def reset(self) -> None:
         """Forget what was to happen; nothing takes time."""
-        self.seconds.clear()
-        self._pending.clear()
-        self._spoiled.clear()
+        self.__init__()  # type: ignore[misc]
+
+    def now(self) -> float:
+        """Return the time that it shows, in seconds."""
+        return time.monotonic() + self._ahead
+
+    def pass_time(self, seconds: float) -> None:
+        """Go on at once to a later time."""
+        self._ahead += seconds
 
     def after(self, kind: str, happen: Callable[[], object]) -> None:
         """Let something happen when the time of its kind has passed."""
         seconds = self.seconds.get(kind, 0)
         if seconds:
-            self._pending.append((time.monotonic() + seconds, happen))
+            self._pending.append((self.now() + seconds, happen))
         else:
             happen()
 
     def tick(self) -> None:
         """Let happen what is due, in its order."""
-        now = time.monotonic()
+        now = self.now()
         due = sorted((each for each in self._pending if each[0] <= now), key=lambda each: each[0])
         self._pending = [each for each in self._pending if each[0] > now]
         for _, happen in due:

@@ -22,10 +22,10 @@ from moto.s3.models import s3_backends
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-from tests.aws import faults
+from tests.aws import buckets, database_versions, databases, faults, stacks, templates
 from tests.aws.calls import Call, recognize
 from tests.aws.clock import CLOCK
-from tests.aws.eks.models import install as install_eks
+from tests.aws.eks import models as eks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -97,6 +97,8 @@ class Gateway:
             self._heal()
         elif action == "durations":
             CLOCK.seconds.update(request.get_json())
+        elif action == "pass":
+            CLOCK.pass_time(**request.get_json())
         elif action == "spoil":
             CLOCK.spoil(**request.get_json())
         elif action == "reset":
@@ -137,7 +139,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True, help="TCP port of 127.0.0.1")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
-    install_eks()
+    for service in (eks, stacks, templates, databases, database_versions, buckets):
+        service.install()
     gateway = Gateway(DomainDispatcherApplication(create_backend_app))
     make_server("127.0.0.1", arguments.port, gateway, threaded=True, request_handler=_QuietHandler).serve_forever()
 

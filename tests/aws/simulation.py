@@ -113,6 +113,10 @@ class Simulation:
         """
         self._control("durations", **seconds)
 
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass at once, for what takes time."""
+        self._control("pass", seconds=seconds)
+
     def spoil(self, kind: str, reason: str) -> None:
         """
         Let the next thing of a kind that is created or changed fail, after its time.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import eventually
-
 ROLE = "arn:aws:iam::123456789012:role/some"
 POLICY = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy"
 
@@ -41,22 +39,25 @@ def nodegroup(eks, **options):
 
 
 def test_a_cluster_takes_its_time(simulation, eks, cluster):
-    simulation.set_durations(cluster=0.2)
+    simulation.set_durations(cluster=600)
     assert cluster()["status"] == "CREATING"
     assert "endpoint" not in eks.describe_cluster(name="demo")["cluster"]
     with refused_with("InvalidRequestException"):
         nodegroup(eks)
-    made = eventually(lambda: active(eks), what="the cluster becomes active")
+    simulation.pass_time(600)
+    made = active(eks)
     assert made["endpoint"].endswith(".eks.amazonaws.com")
     assert made["identity"]["oidc"]["issuer"]
     eks.delete_cluster(name="demo")
     assert eks.describe_cluster(name="demo")["cluster"]["status"] == "DELETING"
-    eventually(lambda: eks.list_clusters()["clusters"] == [])
+    simulation.pass_time(600)
+    assert eks.list_clusters()["clusters"] == []
 
 
 def active(eks):
     cluster = eks.describe_cluster(name="demo")["cluster"]
-    return cluster if cluster["status"] == "ACTIVE" else None
+    assert cluster["status"] == "ACTIVE"
+    return cluster
 
 
 def test_a_cluster_is_made_once(eks, cluster):
@@ -87,13 +88,14 @@ def test_a_cluster_with_node_groups_or_protection_is_not_deleted(eks, cluster):
 
 def test_one_update_at_a_time(simulation, eks, cluster):
     cluster()
-    simulation.set_durations(cluster=0.2)
+    simulation.set_durations(cluster=600)
     logging = {"clusterLogging": [{"types": ["api"], "enabled": True}]}
     update = eks.update_cluster_config(name="demo", logging=logging)["update"]
     assert (update["type"], update["status"]) == ("LoggingUpdate", "InProgress")
     with refused_with("ResourceInUseException"):
         eks.update_cluster_config(name="demo", upgradePolicy={"supportType": "STANDARD"})
-    changed = eventually(lambda: active(eks))
+    simulation.pass_time(600)
+    changed = active(eks)
     assert changed["logging"]["clusterLogging"][0] == {"types": ["api"], "enabled": True}
     assert eks.list_updates(name="demo")["updateIds"] == [update["id"]]
     assert eks.describe_update(name="demo", updateId=update["id"])["update"]["status"] == "Successful"

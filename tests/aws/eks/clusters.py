@@ -7,7 +7,17 @@ import uuid
 from typing import Any
 
 from tests.aws.eks import catalogue, network
-from tests.aws.eks.store import Cluster, InUseError, NotFoundError, ParameterError, RequestError, Shape, Store, now
+from tests.aws.eks.store import (
+    Cluster,
+    InUseError,
+    NotFoundError,
+    ParameterError,
+    RequestError,
+    Shape,
+    Store,
+    arn_of,
+    now,
+)
 
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 MODES = ("CONFIG_MAP", "API_AND_CONFIG_MAP", "API")
@@ -198,12 +208,9 @@ class Clusters(Store):
         return {"fargateProfileNames": []}
 
     def _tagged(self, arn: str) -> Shape:
-        for cluster in self.clusters.values():
-            things = (cluster.of, *cluster.nodegroups.values(), *cluster.addons.values())
-            entries = (*cluster.access_entries.values(), *cluster.associations.values())
-            for shape in (*things, *entries):
-                if _own_arn(shape) == arn:
-                    return shape
+        for shape in self.things():
+            if arn_of(shape) == arn:
+                return shape
         raise NotFoundError(f"Resource was not found: {arn}")
 
     def tag_resource(self, resource_arn: str, tags: dict[str, str]) -> Shape:
@@ -218,11 +225,6 @@ class Clusters(Store):
 
     def list_tags_for_resource(self, resource_arn: str) -> Shape:
         return {"tags": self._tagged(resource_arn)["tags"]}
-
-
-def _own_arn(shape: Shape) -> str:
-    names = ("nodegroupArn", "addonArn", "accessEntryArn", "associationArn", "arn")
-    return next(shape[name] for name in names if name in shape)
 
 
 def _logging(current: Shape, wanted: Shape) -> Shape:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from moto.core.base_backend import BaseBackend
 from moto.core.exceptions import ServiceException
+from moto.core.resource_tagging import TaggableResourcesMixin, TaggedResource
 
 from tests.aws.clock import CLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 Shape = dict[str, Any]
 
@@ -48,8 +49,10 @@ class Cluster:
     """Each with what it updates."""
 
 
-class Store(BaseBackend):
+class Store(BaseBackend, TaggableResourcesMixin):
     """What the operations of all kinds of things share."""
+
+    SERVICE_NAMESPACE = "eks"
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
@@ -67,6 +70,19 @@ class Store(BaseBackend):
         if cluster.of["status"] not in ("ACTIVE", "UPDATING"):
             raise RequestError(f"Cluster '{name}' is not in ACTIVE status")
         return cluster
+
+    def things(self) -> Iterator[Shape]:
+        """Return all that has tags."""
+        for cluster in self.clusters.values():
+            yield cluster.of
+            for kind in (cluster.nodegroups, cluster.addons, cluster.access_entries, cluster.associations):
+                yield from kind.values()
+
+    def iter_tagged_resources(self) -> Iterator[TaggedResource]:
+        """Return all that has tags, for Resource Groups."""
+        for shape in self.things():
+            arn = arn_of(shape)
+            yield TaggedResource(arn, shape["tags"], f"eks:{arn.split(':')[5].partition('/')[0]}")
 
     def arn(self, kind: str, *path: str) -> str:
         """Return the ARN of a thing."""
@@ -149,3 +165,9 @@ def _issue(kind: str, message: str) -> Shape:
 def now() -> datetime:
     """Return the time that things are created and changed at."""
     return datetime.now(timezone.utc)
+
+
+def arn_of(shape: Shape) -> str:
+    """Return the ARN of what a shape describes."""
+    names = ("nodegroupArn", "addonArn", "accessEntryArn", "associationArn", "arn")
+    return next(shape[name] for name in names if name in shape)
