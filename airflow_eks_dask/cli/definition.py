@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand, lazy_load_command, positive_int
+from airflow.cli.cli_config import ARG_VERBOSE, ActionCommand, Arg, GroupCommand, lazy_load_command, positive_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,6 +133,54 @@ ARG_DRAIN_TIMEOUT = _arg(
     default=None,
 )
 
+ARG_EKS_CLUSTER = _arg(
+    ("--cluster",),
+    help="Name of the EKS cluster",
+    metavar="NAME",
+    type=str,
+    required=True,
+)
+ARG_REGION = _arg(
+    ("--region",),
+    help="AWS region (default: that of the connection)",
+    metavar="REGION",
+    type=str,
+    default=None,
+)
+ARG_AWS_CONN_ID = _arg(
+    ("--aws-conn-id",),
+    help="Airflow connection to AWS (default: aws_default if there is one, else what boto3 finds by itself)",
+    metavar="ID",
+    type=str,
+    default=None,
+)
+ARG_KUBECONFIG_FILE = _arg(
+    ("--file",),
+    help="The kubeconfig to write (default: the first that KUBECONFIG names, else ~/.kube/config)",
+    metavar="FILE",
+    type=Path,
+    default=None,
+)
+ARG_KUBECONFIG_MERGE = _arg(
+    ("--merge",),
+    help="Add the cluster to a file that is there; the former one is kept beside it, as FILE.bak",
+    action="store_true",
+)
+ARG_KUBECONFIG_ALIAS = _arg(
+    ("--alias",),
+    help="Name of the context (default: the cluster's name)",
+    metavar="NAME",
+    type=str,
+    default=None,
+)
+ARG_KUBECONFIG_EXEC = _arg(
+    ("--exec",),
+    help="Where kubectl gets a token: from the AWS CLI, with the credentials of whoever runs kubectl, or from this "
+    "Airflow, with those of the connection (default: %(default)s)",
+    choices=("aws", "airflow"),
+    default="aws",
+)
+
 
 def get_cli_commands() -> list[GroupCommand]:
     """Return the command group ``airflow eks-dask``."""
@@ -196,6 +244,32 @@ def get_cli_commands() -> list[GroupCommand]:
                         ARG_ADDRESS,
                         ARG_OUTPUT,
                     ),
+                ),
+                ActionCommand(
+                    name="kubeconfig",
+                    help="Let people use kubectl with an EKS cluster",
+                    description="Write a kubeconfig with which kubectl asks a program for short-lived tokens: none is "
+                    "in the file. Exit codes: 0 done, 1 failed, 2 bad usage.",
+                    func=lazy_load_command("airflow_eks_dask.cli.kubeconfig.kubeconfig"),
+                    args=(
+                        ARG_EKS_CLUSTER,
+                        ARG_REGION,
+                        ARG_AWS_CONN_ID,
+                        ARG_KUBECONFIG_FILE,
+                        ARG_KUBECONFIG_MERGE,
+                        ARG_KUBECONFIG_ALIAS,
+                        ARG_KUBECONFIG_EXEC,
+                        ARG_OUTPUT,
+                        ARG_VERBOSE,
+                    ),
+                ),
+                ActionCommand(
+                    name="token",
+                    help="Print a token for an EKS cluster, for kubectl",
+                    description="Print a token that an EKS cluster takes for minutes, in the form that kubectl expects "
+                    "of a credential plugin; `kubeconfig --exec airflow` makes it one. Exit codes: 0 done, 1 failed.",
+                    func=lazy_load_command("airflow_eks_dask.cli.token.token"),
+                    args=(ARG_EKS_CLUSTER, ARG_REGION, ARG_AWS_CONN_ID, ARG_VERBOSE),
                 ),
             ),
         )
