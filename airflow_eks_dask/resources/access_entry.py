@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from botocore.exceptions import ClientError
+
 from airflow_eks_dask.hooks.aws import error_code
 from airflow_eks_dask.resources import ownership, validation
 from airflow_eks_dask.resources.base import UNKNOWN, Action, Plan, Progress, Resource, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from botocore.exceptions import ClientError
 
     from airflow_eks_dask.hooks.aws import AwsClients
 
@@ -102,11 +102,13 @@ class AccessEntry(Resource):
     def _find(self, aws: AwsClients) -> dict[str, Any] | None:
         if UNKNOWN in (self.cluster_name, self.principal_arn):
             return None
-        eks = aws.client("eks")
         try:
-            return dict(eks.describe_access_entry(**self._identity)["accessEntry"])
-        except eks.exceptions.ResourceNotFoundException:
-            return None
+            return dict(aws.client("eks").describe_access_entry(**self._identity)["accessEntry"])
+        except ClientError as error:
+            # A cluster that knows the ConfigMap only has no entries; asked to create one, AWS says what to do.
+            if error_code(error) == "ResourceNotFoundException" or "authentication mode" in str(error):
+                return None
+            raise
 
     @property
     def _identity(self) -> dict[str, str]:
@@ -152,13 +154,7 @@ class AccessEntry(Resource):
         """Create it, with its tags at once; or make all changes. Policies follow when it is there."""
         eks = aws.client("eks")
         if plan.action is Action.CREATE:
-            eks.create_access_entry(
-                **self._identity,
-                type=self.entry_type,
-                tags=self.wanted_tags,
-                **({"kubernetesGroups": self.kubernetes_groups} if self.kubernetes_groups else {}),
-                **({"username": self.username} if self.username is not None else {}),
-            )
+            self._create(aws)
             return
         changes = plan.changes
         if "update" in changes:
@@ -171,6 +167,21 @@ class AccessEntry(Resource):
         if "tags" in changes:
             entry = eks.describe_access_entry(**self._identity)["accessEntry"]
             eks.tag_resource(resourceArn=entry["accessEntryArn"], tags=changes["tags"])
+
+    def _create(self, aws: AwsClients) -> None:
+        eks = aws.client("eks")
+        try:
+            eks.create_access_entry(
+                **self._identity,
+                type=self.entry_type,
+                tags=self.wanted_tags,
+                **({"kubernetesGroups": self.kubernetes_groups} if self.kubernetes_groups else {}),
+                **({"username": self.username} if self.username is not None else {}),
+            )
+        except eks.exceptions.ResourceInUseException:
+            # Made meanwhile: the next plan says whose it is.
+            if self._find(aws) is None:
+                raise
 
     def progress(self, aws: AwsClients) -> Progress:
         """Entries are there at once."""

@@ -195,7 +195,7 @@ class AwsAuth(Resource):
 
     def _is_used_up(self, found: V1ConfigMap, edit: Edit) -> bool:
         """Whether a ConfigMap that we made has nothing of anybody any more."""
-        left = {**(found.data or {}), **edit.texts}
+        left = {**(found.data or {}), **(found.binary_data or {}), **edit.texts}
         others = (found.metadata.annotations or {}).keys() - {ANNOTATION}
         return edit.record.created and not others and not any(text.strip() for text in left.values())
 

@@ -91,9 +91,11 @@ class OidcProvider(Resource):
         if plan.action is Action.CREATE:
             if "issuer" not in plan.changes:
                 raise ResourceError(f"{self.kind}: EKS cluster {self.cluster_name} is not there, or not yet")
-            iam.create_open_id_connect_provider(
-                Url=plan.changes["issuer"], ClientIDList=[AUDIENCE], Tags=ownership.as_list(self.wanted_tags)
-            )
+            # Made meanwhile: the next plan says whose it is.
+            with suppress(iam.exceptions.EntityAlreadyExistsException):
+                iam.create_open_id_connect_provider(
+                    Url=plan.changes["issuer"], ClientIDList=[AUDIENCE], Tags=ownership.as_list(self.wanted_tags)
+                )
             return
         arn = plan.changes["arn"]
         if "add" in plan.changes:

@@ -103,13 +103,7 @@ class PodIdentityAssociation(Resource):
         """Create it, with its tags at once; or make all changes."""
         eks = aws.client("eks")
         if plan.action is Action.CREATE:
-            eks.create_pod_identity_association(
-                clusterName=self.cluster_name,
-                namespace=self.namespace,
-                serviceAccount=self.service_account,
-                roleArn=self.role_arn,
-                tags=self.wanted_tags,
-            )
+            self._create(aws)
             return
         if "role" in plan.changes:
             eks.update_pod_identity_association(
@@ -117,6 +111,21 @@ class PodIdentityAssociation(Resource):
             )
         if "tags" in plan.changes:
             eks.tag_resource(**plan.changes["tags"])
+
+    def _create(self, aws: AwsClients) -> None:
+        eks = aws.client("eks")
+        try:
+            eks.create_pod_identity_association(
+                clusterName=self.cluster_name,
+                namespace=self.namespace,
+                serviceAccount=self.service_account,
+                roleArn=self.role_arn,
+                tags=self.wanted_tags,
+            )
+        except eks.exceptions.ResourceInUseException:
+            # Made meanwhile: the next plan says whose it is.
+            if self._find(aws) is None:
+                raise
 
     def progress(self, aws: AwsClients) -> Progress:
         """Associations are there at once."""
