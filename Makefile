@@ -31,8 +31,8 @@ test-chaos: $(VENV)/.installed ## Break things while a DAG runs: nothing is lost
 test-oldest: $(VENV)-$(AIRFLOW_OLDEST)/.installed ## The tests that concern Airflow, with the oldest supported version
 	$(VENV)-$(AIRFLOW_OLDEST)/bin/python -m pytest tests/unit tests/integration -m "not any_airflow"
 
-chaos: $(VENV)/.installed ## Break everything while Airflow runs tasks, and write what came of it into docs/faults.md
-	$(BIN)/python -m tests.chaos --long --output docs/faults.md
+chaos: $(VENV)-benchmark/.installed ## Break everything, CeleryExecutor too, and write what came of it into docs/faults.md
+	$(VENV)-benchmark/bin/python -m tests.chaos --long --executor dask --executor celery --output docs/faults.md
 
 lint: $(VENV)/.installed ## Style
 	$(BIN)/ruff check .
@@ -66,7 +66,7 @@ $(VENV)-$(AIRFLOW_OLDEST)/.installed: setup.cfg pyproject.toml constraints/airfl
 	@$(MAKE) --no-print-directory install INTO=$(VENV)-$(AIRFLOW_OLDEST) VERSION=$(AIRFLOW_OLDEST)
 
 $(VENV)-benchmark/.installed: setup.cfg pyproject.toml constraints/airflow-$(AIRFLOW).txt
-	@$(MAKE) --no-print-directory install INTO=$(VENV)-benchmark VERSION=$(AIRFLOW) EXTRA=benchmarks
+	@$(MAKE) --no-print-directory install INTO=$(VENV)-benchmark VERSION=$(AIRFLOW) EXTRA=test,benchmarks
 
 .PHONY: install
 install:

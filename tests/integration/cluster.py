@@ -39,15 +39,16 @@ class DaskCluster:
         self.scheduler = self._start("scheduler", "scheduler", "--host", "127.0.0.1", "--port", str(self.port))
         return self.scheduler
 
-    def start_worker(self, *options: str, **environment: str) -> Child:
+    def start_worker(self, *options: str, within: tuple[str, ...] = (), **environment: str) -> Child:
         """
         Start one worker.
 
+        :param within: A command that starts the command behind it.
         :param environment: Further changes to its environment.
         """
         name = f"worker-{len(self.workers)}"
         command = ("worker", self.address, "--host", "127.0.0.1", "--name", name, *options)
-        worker = self._start(name, *command, **environment)
+        worker = self._start(name, *command, within=within, **environment)
         self.workers.append(worker)
         return worker
 
@@ -73,11 +74,11 @@ class DaskCluster:
         self.processes.close(grace=grace)
         self.workers.clear()
 
-    def _start(self, name: str, *command: str, **environment: str) -> Child:
+    def _start(self, name: str, *command: str, within: tuple[str, ...] = (), **environment: str) -> Child:
         dashboard = ["--dashboard-address", "127.0.0.1:0"]
         return self.processes.start(
             name,
-            [sys.executable, "-m", "dask", *command, *dashboard],
+            [*within, sys.executable, "-m", "dask", *command, *dashboard],
             log_file=self.directory / f"dask-{name}.log",
             env={**self.environment, **environment},
             cwd=self.directory,

@@ -312,6 +312,30 @@ def test_a_lost_launcher_takes_its_workloads_along_and_is_replaced(breakable):
     assert breakable.wait_for_end("next").success
 
 
+CONTAINER = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+"""What matters of a container: the worker is process 1, which nothing above it reaps or signals by default."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making a PID namespace takes root")
+@pytest.mark.parametrize("options", [(), ("--no-nanny",)], ids=["nanny", "no nanny"])
+def test_a_worker_in_a_container_runs_workloads_and_drains(dask, start, options):
+    container = dask.start_worker("--nthreads", "1", *options, within=CONTAINER)
+    executor = start(cluster_address=dask.address)
+    executor.capacity(slots=2)
+    executor.run("killed", "signal", signal="SIGKILL")
+    assert "SIGKILL" in executor.wait_for_end("killed").reason
+    executor.run("k", "sleep")
+    assert eventually(lambda: executor.ledger("k", "child"))
+    worker, *below = psutil.Process(container.popen.pid).children(recursive=True)
+    assert psutil.STATUS_ZOMBIE not in {process.status() for process in below}
+    worker.send_signal(signal.SIGTERM)
+    eventually(lambda: {each["state"] for each in dask.call("airflow_status")["workers"]} == {"draining"})
+    executor.let_go("k")
+    assert executor.wait_for_end("k").success
+    assert container.popen.wait(60) is not None
+    assert gone(*(process.pid for process in below))
+
+
 def test_a_worker_takes_as_many_as_it_was_told_at_its_start(dask, start):
     dask.start_worker("--nthreads", "1", "--resources", "airflow=5")
     start(cluster_address=dask.address).capacity(slots=5, free=5)
