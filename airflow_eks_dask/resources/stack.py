@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from airflow_eks_dask.hooks.aws import error_code
 from airflow_eks_dask.resources import change_set, cloudformation_template, ownership, stack_events, validation
-from airflow_eks_dask.resources.base import UNKNOWN, Action, Plan, Progress, Resource, State
+from airflow_eks_dask.resources.base import UNKNOWN, Action, Plan, Progress, Resource, ResourceError, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -201,6 +201,10 @@ class Stack(Resource):
 
     def apply(self, aws: AwsClients, plan: Plan) -> None:
         """Begin to create it, with its tags; or to change it."""
+        if unknown := [name for name, value in plan.changes["parameters"].items() if UNKNOWN in value]:
+            raise ResourceError(
+                f"{self.kind} {self.name}: {', '.join(unknown)}: not known, as what tells it isn't there"
+            )
         if plan.action is Action.CREATE:
             cloudformation = aws.client("cloudformation")
             try:
