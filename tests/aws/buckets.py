@@ -12,7 +12,7 @@ _put = S3Response._bucket_response_put
 
 def _put_with_tags(response: S3Response, request: Any, bucket_name: str, querystring: dict[str, Any]) -> Any:
     answer = _put(response, request, bucket_name, querystring)
-    if response.data.get("Action") == "CreateBucket" and response.body:
+    if not querystring and response.body:
         wanted = xmltodict.parse(response.body, force_list=("Tag",))["CreateBucketConfiguration"].get("Tags")
         tags = {each["Key"]: each["Value"] or "" for each in (wanted or {}).get("Tag", ())}
         if tags:
