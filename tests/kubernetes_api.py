@@ -117,6 +117,8 @@ class KubernetesApi:
             )
         if path == "/apis/":
             self.released.wait(30)
+        if method == "PATCH" and "merge-patch+json" not in headers["Content-Type"]:
+            return 415, _status(f"{headers['Content-Type']} is not what the body is")
         if method != "GET" and self.before_write is not None:
             interfere, self.before_write = self.before_write, None
             interfere()

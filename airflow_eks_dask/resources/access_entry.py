@@ -137,7 +137,7 @@ class AccessEntry(Resource):
             changes["disassociate"] = surplus
             reasons.append(f"associated, not wanted: {', '.join(surplus)}")
         if tags := ownership.tag_changes(self.wanted_tags, entry.get("tags", {})):
-            changes["tags"] = tags
+            changes["tags"] = {"resourceArn": entry["accessEntryArn"], "tags": tags}
             reasons.append(f"tags missing or different: {', '.join(sorted(tags))}")
         return changes, reasons
 
@@ -165,8 +165,7 @@ class AccessEntry(Resource):
         for arn in changes.get("disassociate", ()):
             eks.disassociate_access_policy(**self._identity, policyArn=arn)
         if "tags" in changes:
-            entry = eks.describe_access_entry(**self._identity)["accessEntry"]
-            eks.tag_resource(resourceArn=entry["accessEntryArn"], tags=changes["tags"])
+            eks.tag_resource(**changes["tags"])
 
     def _create(self, aws: AwsClients) -> None:
         eks = aws.client("eks")

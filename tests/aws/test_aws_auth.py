@@ -223,6 +223,15 @@ def test_a_config_map_that_we_made_stays_while_others_use_it(api, converge):
     assert api.config_map["data"] == {"mapUsers": yaml.safe_dump([ADA])}
 
 
+def test_an_entry_that_somebody_removed_is_forgotten(api, converge):
+    record = json.dumps({"cluster": "pipelines", "mapRoles": [NODES]})
+    api.put({"mapRoles": THEIRS}, **{ANNOTATION: record})
+    converge(delete())
+    assert converge.actions == ["delete", "leave"]
+    assert api.config_map["data"] == {"mapRoles": THEIRS}
+    assert api.config_map["metadata"]["annotations"] == {}
+
+
 def test_the_second_deletion_does_nothing(api, converge):
     api.put({"mapRoles": THEIRS})
     converge(ensure())
