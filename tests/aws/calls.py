@@ -15,7 +15,12 @@ from moto.core.routing import get_service_router
 
 SCOPE = re.compile(r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 READS = re.compile(r"Describe|List|Get|Head|Lookup|Simulate|Validate|Estimate|Assume|Decode|DetectStackDrift")
-SERVICES = {"elasticloadbalancing": "elbv2", "servicequotas": "service-quotas", "monitoring": "cloudwatch"}
+SERVICES = {
+    "elasticloadbalancing": "elbv2",
+    "servicequotas": "service-quotas",
+    "monitoring": "cloudwatch",
+    "tagging": "resourcegroupstaggingapi",
+}
 """What boto3 calls the services that sign under another name."""
 
 

@@ -6,14 +6,17 @@ In an update: conditions, parameters and tags; in a deletion: all kinds of resou
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from moto.cloudformation import parsing
 from moto.cloudformation.models import Change, ChangeSet, CloudFormationBackend, Stack
 from moto.cloudformation.parsing import ResourceMap, clean_json, parse_and_update_resource
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.core import TaggedEC2Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PASSES = 6
 """How often to try what depends on each other, in whatever order."""
@@ -21,6 +24,7 @@ PASSES = 6
 IMAGES = "/aws/service/eks/optimized-ami/"
 
 _create_change_set = CloudFormationBackend.create_change_set
+_clean_json = clean_json
 _delete_resource_of_moto = ResourceMap._delete_resource
 _parse_ssm_parameter = ResourceMap.parse_ssm_parameter
 
@@ -45,6 +49,12 @@ class _Unmade:
 
     def get_cfn_attribute(self, name: str) -> str:
         return f"{self.physical_resource_id}.{name}"
+
+
+def _clean_without_gaps(value: Any, resources: ResourceMap) -> Any:
+    """Leave out of lists what is ``AWS::NoValue``."""
+    cleaned = _clean_json(value, resources)
+    return [each for each in cleaned if each is not None] if isinstance(value, list) else cleaned
 
 
 def _present(resources: ResourceMap) -> set[str]:
@@ -205,6 +215,7 @@ def _in_some_order(names: set[str], act: Callable[[str], None]) -> None:
 
 def install() -> None:
     """Take the place of moto's."""
+    parsing.clean_json = _clean_without_gaps
     ResourceMap.update = _update
     ResourceMap._delete_resource = _delete_resource
     ResourceMap.parse_ssm_parameter = _parse_public_parameter

@@ -1,0 +1,75 @@
+"""The DAGs that build and remove everything, run without Airflow, task by task, and what AWS looks like then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.integration.dags import aws_bootstrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.sdk import DAG, BaseOperator
+
+
+class Run:
+    """
+    One run of a DAG in this process; stands in for the task instance that operators ask for results.
+
+    ``plans``: what each task said it would do, by its id.
+    """
+
+    def __init__(self, dag: DAG) -> None:
+        self._dag = dag
+        self._results: dict[str, Any] = {}
+        self._task_id = ""
+        self.plans: dict[str, list[dict[str, Any]]] = {}
+
+    def execute(self) -> dict[str, Any]:
+        """
+        Run all tasks, each after those it depends on, and return their results.
+
+        :raises Exception: A task failed; no other was run.
+        """
+        for task in in_order(self._dag):
+            self._task_id = task.task_id
+            context = {"ti": self, "task_instance": self, "task": task}
+            task.render_template_fields(context, self._dag.get_template_env())
+            self._results[task.task_id] = task.execute(context)
+        return self._results
+
+    def xcom_pull(self, task_ids: str) -> Any:
+        """Return what a task has returned."""
+        return self._results[task_ids]
+
+    def xcom_push(self, key: str, value: Any, **_: Any) -> None:
+        """Keep what an operator leaves for others."""
+        if key == "plan":
+            self.plans.setdefault(self._task_id, []).append(value)
+
+
+def in_order(dag: DAG) -> list[BaseOperator]:
+    """Return the tasks of a DAG, each after those it depends on."""
+    left = dict(dag.task_dict)
+    ordered: list[BaseOperator] = []
+    while left:
+        free = [task for task in left.values() if not task.upstream_task_ids & left.keys()]
+        ordered += free
+        for task in free:
+            del left[task.task_id]
+    return ordered
+
+
+def run(make: Callable[..., DAG], **parameters: Any) -> Run:
+    """
+    Run a DAG to its end.
+
+    :param make: :func:`bootstrap` or :func:`teardown`.
+    :param parameters: Of all tasks.
+    """
+    one = Run(make(**{"deferrable": False, "poll_interval": 0.01, **parameters}))
+    one.execute()
+    return one
+
+
+bootstrap, teardown = aws_bootstrap.bootstrap, aws_bootstrap.teardown
