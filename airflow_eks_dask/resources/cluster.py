@@ -169,6 +169,7 @@ class EksCluster(EksResource):
         return self.step_plan(Action.CHANGE if steps else Action.LEAVE, steps, [*notes, *refused_changes])
 
     def _creation(self, aws: AwsClients) -> Step:
+        """Return the step that creates it; its protection follows, so that one that fails can be deleted."""
         version = cluster_versions.choose(self.version, cluster_versions.offered_versions(aws))
         network: dict[str, Any] = {
             "subnetIds": self.subnet_ids,
@@ -185,7 +186,6 @@ class EksCluster(EksResource):
                 "bootstrapClusterCreatorAdminPermissions": self.creator_is_admin,
             },
             "upgradePolicy": {"supportType": self.support_type},
-            "deletionProtection": self.deletion_protection,
             "tags": self.wanted_tags,
         }
         if self.log_types:
@@ -199,9 +199,12 @@ class EksCluster(EksResource):
     def _remake(self, aws: AwsClients, found: dict[str, Any]) -> Plan:
         """Plan to delete a cluster that failed, unless something is in it."""
         issues = "; ".join(health_issues(found)) or "AWS doesn't say why"
-        if self.existing or (groups := nodegroup_names(aws, self.cluster_name)):
-            inside = "" if self.existing else f", and has the node groups {', '.join(groups)}"
-            return self.a_plan(Action.REFUSE, f"it has failed{inside}: {issues}")
+        if self.existing:
+            return self.a_plan(Action.REFUSE, f"it has failed: {issues}")
+        if inside := self._inside(aws):
+            return self.a_plan(
+                Action.REFUSE, f"it has failed: {issues}. In it there are {inside}, so it is not made anew"
+            )
         return self.step_plan(Action.DELETE, [self._deletion(f"it failed to be created, and is made anew: {issues}")])
 
     def _other_network(self, aws: AwsClients, found: dict[str, Any]) -> list[str]:

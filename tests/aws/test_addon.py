@@ -94,13 +94,29 @@ def test_an_addon_is_made_as_wanted(cluster, ensure, eks, found):
     }
 
 
-def test_it_waits_for_its_cluster_and_for_its_own_creation(cluster, ensure, simulation, monkeypatch):
-    said = Said.by(EnsureAddonOperator, monkeypatch)
-    simulation.set_durations(cluster=0.3, addon=0.2)
+def test_it_waits_for_its_cluster(cluster, simulation, aws):
+    simulation.set_durations(cluster=60)
     cluster()
+    progress = addon().progress(aws)
+    assert progress.state is State.PENDING
+    assert progress.detail == ("waits for the cluster, which is CREATING",)
+
+
+def test_its_creation_is_awaited(cluster, ensure, simulation, found):
+    cluster()
+    simulation.set_durations(addon=0.2)
     ensure()
-    assert "EKS add-on coredns: waits for the cluster, which is CREATING" in said
-    assert "EKS add-on coredns: CREATING" in said
+    assert found()["status"] == "ACTIVE"
+
+
+def test_its_creation_is_told(cluster, simulation, aws):
+    cluster()
+    simulation.set_durations(addon=60)
+    made = addon()
+    made.apply(aws, made.examine(aws))
+    progress = made.progress(aws)
+    assert progress.state is State.PENDING
+    assert progress.detail == ("CREATING",)
 
 
 CHANGES = {

@@ -9,7 +9,6 @@ from airflow_eks_dask.resources.base import UNKNOWN, Action, ResourceError, Stat
 from airflow_eks_dask.resources.nodegroup import EksNodegroup
 from airflow_eks_dask.resources.ownership import TAG
 from tests.aws.answers import answer
-from tests.aws.said import Said
 
 NAME, GROUP = "pipelines", "workers"
 NAMES = {"clusterName": NAME, "nodegroupName": GROUP}
@@ -104,13 +103,29 @@ def test_a_node_group_is_made_as_wanted(cluster, ensure, found):
     }
 
 
-def test_it_waits_for_its_cluster_and_for_its_own_creation(cluster, ensure, simulation, monkeypatch):
-    said = Said.by(EnsureNodegroupOperator, monkeypatch)
-    simulation.set_durations(cluster=0.3, nodegroup=0.2)
+def test_it_waits_for_its_cluster(cluster, simulation, aws):
+    simulation.set_durations(cluster=60)
     cluster()
-    assert ensure()["version"] == "1.33"
-    assert "EKS node group workers: waits for the cluster, which is CREATING" in said
-    assert "EKS node group workers: CREATING" in said
+    progress = EksNodegroup(**wanted()).progress(aws)
+    assert progress.state is State.PENDING
+    assert progress.detail == ("waits for the cluster, which is CREATING",)
+
+
+def test_its_creation_is_awaited(cluster, ensure, simulation, found):
+    cluster()
+    simulation.set_durations(nodegroup=0.2)
+    ensure()
+    assert found()["status"] == "ACTIVE"
+
+
+def test_its_creation_is_told(cluster, simulation, aws):
+    cluster()
+    simulation.set_durations(nodegroup=60)
+    made = EksNodegroup(**wanted())
+    made.apply(aws, made.examine(aws))
+    progress = made.progress(aws)
+    assert progress.state is State.PENDING
+    assert progress.detail == ("CREATING",)
 
 
 def test_without_a_cluster_aws_says_so(ensure):
