@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.operators.resource import PLAN_KEY
@@ -20,6 +22,16 @@ if TYPE_CHECKING:
 def _running_simulation() -> Iterator[Simulation]:
     with Simulation.started() as running:
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_are_read_once() -> Iterator[None]:
+    """Every session of botocore reads its models of services anew: most of the time of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        load_file = JSONFileLoader.load_file
+        read = cache(lambda path: load_file(JSONFileLoader(), path))
+        patch.setattr(JSONFileLoader, "load_file", lambda _, path: read(path))
+        yield
 
 
 @pytest.fixture
