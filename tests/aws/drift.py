@@ -47,7 +47,7 @@ def _facts(stack: Stack, name: str, resource: Any) -> Facts | None:
 def _is_there(ec2: Any, kind: str, resource: Any, identity: str) -> bool:
     if kind == "AWS::EC2::Route":
         table = ec2.route_tables.get(resource.route_table.id)
-        return table is not None and resource.id in table.routes
+        return table is not None and resource.id in table._routes
     if kind == "AWS::EC2::NatGateway":
         found = ec2.nat_gateways.get(identity)
         return found is not None and found.state == "available"

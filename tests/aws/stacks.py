@@ -69,11 +69,14 @@ class Stacks(CloudFormationBackend):
             self._begin(stack, "UPDATE", *changed)
             CLOCK.after("stack", lambda: self._end(stack, "UPDATE_COMPLETE", *changed))
         else:
-            first, *_ = stack.stack_resources
-            self._begin(stack, "UPDATE", first)
-            self._tell(stack, "UPDATE_FAILED", first, trouble)
-            CLOCK.after("stack", lambda: self._end(stack, "UPDATE_ROLLBACK_COMPLETE"))
+            self._fail_update(stack, trouble)
         return stack
+
+    def _fail_update(self, stack: Stack, trouble: str) -> None:
+        first, *_ = stack.stack_resources
+        self._begin(stack, "UPDATE", first)
+        self._tell(stack, "UPDATE_FAILED", first, trouble)
+        CLOCK.after("stack", lambda: self._end(stack, "UPDATE_ROLLBACK_COMPLETE"))
 
     def create_change_set(self, stack_name: str, change_set_name: str, *args: Any, **kwargs: Any) -> tuple[str, str]:
         if self._change_set(change_set_name, stack_name) is not None:
@@ -125,6 +128,10 @@ class Stacks(CloudFormationBackend):
         if change_set.execution_status != "AVAILABLE":
             raise ServiceException("InvalidChangeSetStatus", f"ChangeSet [{change_set_name}] cannot be executed")
         stack = self.stacks[change_set.stack_id]
+        if change_set.change_set_type == "UPDATE" and (trouble := CLOCK.trouble("stack")):
+            del self.change_sets[change_set.change_set_id]
+            self._fail_update(stack, trouble)
+            return
         super().execute_change_set(change_set_name, stack_name)
         if getattr(change_set, "reverts", False):
             drift.revert(stack)

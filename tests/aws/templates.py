@@ -12,7 +12,7 @@ from moto.cloudformation import parsing
 from moto.cloudformation.models import Change, ChangeSet, CloudFormationBackend, Stack
 from moto.cloudformation.parsing import ResourceMap, clean_json, parse_and_update_resource
 from moto.cloudformation.responses import CloudFormationResponse
-from moto.ec2.models import ec2_backends
+from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.core import TaggedEC2Resource
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ PASSES = 6
 IMAGES = "/aws/service/eks/optimized-ami/"
 
 _create_change_set = CloudFormationBackend.create_change_set
+_create_subnet_association = EC2Backend.create_subnet_association
 _clean_json = clean_json
 _delete_resource_of_moto = ResourceMap._delete_resource
 _parse_ssm_parameter = ResourceMap.parse_ssm_parameter
@@ -172,6 +173,11 @@ def _update(self: ResourceMap, template: dict[str, Any], parameters: dict[str, A
     _in_some_order(before.keys() - after, remove)
 
 
+def _associate(ec2: EC2Backend, route_table_id: str, subnet_id: str) -> Any:
+    ec2.associate_route_table(route_table_id, subnet_id=subnet_id)
+    return _create_subnet_association(ec2, route_table_id, subnet_id)
+
+
 def _delete_resource(self: ResourceMap, resource: Any, resource_json: dict[str, Any]) -> None:
     delete = _DELETIONS.get(resource_json["Type"].removeprefix("AWS::EC2::"))
     if delete is None:
@@ -224,5 +230,6 @@ def install() -> None:
     ChangeSet.diff = _diff
     ChangeSet.apply = _apply
     CloudFormationBackend.create_change_set = _create
+    EC2Backend.create_subnet_association = _associate
     # AWS says in the change set's status that nothing would change.
     CloudFormationResponse._validate_different_update = lambda *_: None
