@@ -22,7 +22,7 @@ from moto.s3.models import s3_backends
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-from tests.aws import buckets, database_versions, databases, faults, stacks, templates
+from tests.aws import buckets, database_versions, databases, faults, lean, stacks, templates
 from tests.aws.calls import Call, recognize
 from tests.aws.clock import CLOCK
 from tests.aws.eks import models as eks
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True, help="TCP port of 127.0.0.1")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
-    for service in (eks, stacks, templates, databases, database_versions, buckets):
+    for service in (lean, eks, stacks, templates, databases, database_versions, buckets):
         service.install()
     gateway = Gateway(DomainDispatcherApplication(create_backend_app))
     make_server("127.0.0.1", arguments.port, gateway, threaded=True, request_handler=_QuietHandler).serve_forever()
