@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from moto.rds import urls
 from moto.rds.exceptions import RDSClientError
-from moto.rds.models import DBInstance, RDSBackend, rds_backends
+from moto.rds.models import DBInstance, DBSubnetGroup, RDSBackend, rds_backends
 
 from tests.aws.clock import CLOCK
 
@@ -33,6 +33,12 @@ class Databases(RDSBackend):
         database = super().modify_db_instance(db_instance_identifier, db_kwargs)
         self._take_time(database, "modifying")
         return database
+
+    def modify_db_subnet_group(self, subnet_name: str, *args: Any, **kwargs: Any) -> DBSubnetGroup:
+        """moto forgets the group that it modifies."""
+        group = super().modify_db_subnet_group(subnet_name, *args, **kwargs)
+        self.subnet_groups[subnet_name] = group
+        return group
 
     def delete_db_instance(self, db_instance_identifier: str, *args: Any, **kwargs: Any) -> DBInstance:
         database = self.databases.get(db_instance_identifier)
