@@ -131,7 +131,7 @@ class SelfManagedNodegroup(Stack):
         ]
         sizes = [self.min_size, self.max_size]
         if not problems and not any(is_unknown(size) for size in sizes) and sizes != sorted(sizes):
-            problems.append(f"min_size = {self.min_size}: must be at most max_size, which is {self.max_size}")
+            problems.append(f"min_size, max_size = {self.min_size}, {self.max_size}: must not descend")
         return problems
 
     def _label_problems(self) -> list[str]:

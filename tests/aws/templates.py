@@ -22,6 +22,8 @@ PASSES = 6
 """How often to try what depends on each other, in whatever order."""
 
 IMAGES = "/aws/service/eks/optimized-ami/"
+IMAGE = "ami-0123456789abcdef0"
+"""What all public parameters of EKS stand for."""
 
 _create_change_set = CloudFormationBackend.create_change_set
 _create_subnet_association = EC2Backend.create_subnet_association
@@ -93,7 +95,7 @@ def _parameter_list(stack: Stack) -> list[dict[str, Any]]:
 def _parse_public_parameter(resources: ResourceMap, value: str, value_type: str) -> str:
     if not value.startswith(IMAGES):
         return _parse_ssm_parameter(resources, value, value_type)
-    return str(ec2_backends[resources._account_id][resources._region_name].describe_images()[0].id)
+    return IMAGE
 
 
 def _diff(change_set: ChangeSet) -> list[Change]:
