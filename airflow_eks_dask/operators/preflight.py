@@ -1,0 +1,124 @@
+"""The operator that a bootstrap begins with."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+
+from airflow_eks_dask.hooks.aws import AwsClients
+from airflow_eks_dask.operators._table import table
+from airflow_eks_dask.preflight import checks
+from airflow_eks_dask.preflight.finding import Severity
+from airflow_eks_dask.preflight.wanted import Wanted
+from airflow_eks_dask.resources import validation
+from airflow_eks_dask.resources.base import ResourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+FINDINGS_KEY = "findings"
+"""The XCom key under which the findings are also when the task fails."""
+
+
+def _with_fields_of_wanted(signature: inspect.Signature) -> inspect.Signature:
+    """Return a signature with the fields of Wanted instead of ``**kwargs`` alone: Airflow reads it for default_args."""
+    own = list(signature.parameters.values())
+    fields = inspect.signature(Wanted).parameters.values()
+    return signature.replace(parameters=[*own[:-1], *fields, own[-1]])
+
+
+class PreflightOperator(BaseOperator):
+    """
+    Find out all that would stop a bootstrap, before anything is made. Changes nothing.
+
+    Its further parameters are those of :class:`.Wanted`. Returns a list of findings, each with ``severity`` (``error``,
+    ``warning``, ``note``), ``check``, ``what``, ``why`` and ``what_to_do``. Fails with all errors, not only the first.
+
+    .. code-block:: python
+
+        PreflightOperator(
+            task_id="preflight",
+            cluster_name="pipelines",
+            vpc_cidr="10.20.0.0/16",
+            nat_gateways=1,
+            instance_types=["m7i.large"],
+            max_nodes=4,
+            database_identifier="pipelines",
+            public_access_cidrs=["203.0.113.7/32"],
+        )
+
+    :param aws_conn_id: Airflow connection of type AWS; None for what boto3 finds by itself.
+    :param region_name: Region; None for the connection's own.
+    """
+
+    template_fields: Sequence[str] = ("aws_conn_id", "region_name", "wanted")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"wanted": "json"}
+    ui_color = "#dce8f5"
+
+    def __init__(
+        self, *, aws_conn_id: str | None = "aws_default", region_name: str | None = None, **kwargs: Any
+    ) -> None:
+        wanted = {name: kwargs.pop(name) for name in Wanted.field_names() if name in kwargs}
+        super().__init__(**kwargs)
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.wanted = wanted
+
+    __init__.__signature__ = _with_fields_of_wanted(inspect.signature(__init__))  # type: ignore[attr-defined]
+
+    @cached_property
+    def aws(self) -> AwsClients:
+        """Clients of AWS."""
+        return AwsClients(self.aws_conn_id, self.region_name)
+
+    def execute(self, context: Context) -> list[dict[str, str]]:
+        """
+        Make all checks.
+
+        :return: What they found.
+        :raises ResourceError: Something is wrong with what is wanted, or would stop the bootstrap.
+        """
+        wanted = Wanted(**self.wanted)
+        problems = wanted.problems()
+        if self.region_name:
+            problems += validation.matches("region_name", self.region_name, validation.REGION, "such as eu-central-1")
+        if problems:
+            raise ResourceError("What is wanted can't be:\n" + "\n".join(f"- {problem}" for problem in problems))
+        found = checks.run(self.aws, wanted)
+        findings = [
+            {
+                "severity": finding.severity.value,
+                "check": name,
+                "what": finding.what,
+                "why": finding.why,
+                "what_to_do": finding.what_to_do,
+            }
+            for name, finding in sorted(found, key=lambda each: list(Severity).index(each[1].severity))
+        ]
+        context["ti"].xcom_push(key=FINDINGS_KEY, value=findings)
+        self._show(findings)
+        return findings
+
+    def _show(self, findings: list[dict[str, str]]) -> None:
+        """
+        Log all findings.
+
+        :raises ResourceError: There are errors among them.
+        """
+        if not findings:
+            self.log.info("Nothing stands in the way")
+            return
+        names = ("severity", "check", "what", "why", "what_to_do")
+        rows = [tuple(finding[name] for name in names) for finding in findings]
+        for line in table(("", "Check", "What", "Why", "What to do"), rows):
+            self.log.info("%s", line)
+        if errors := [each for each in findings if each["severity"] == Severity.ERROR.value]:
+            raise ResourceError(
+                f"{len(errors)} things would stop the bootstrap:\n"
+                + "\n".join(f"- {each['what']}: {each['why']}. {each['what_to_do']}" for each in errors)
+            )

@@ -1,0 +1,87 @@
+"""Checks of the account: whose it is, and what the region has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from airflow_eks_dask.preflight.finding import Finding, error, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_eks_dask.hooks.aws import AwsClients
+    from airflow_eks_dask.preflight.wanted import Wanted
+
+_HOME_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+"""A region of each partition that no account can be without."""
+
+ZONES_WITHOUT_EKS = ("use1-az3", "usw1-az2", "cac1-az3")
+"""Zones that control planes can't be in. Source: https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html."""
+
+
+def credentials(aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
+    """Whether AWS knows the caller at all."""
+    try:
+        caller = aws.client("sts").get_caller_identity()["Arn"]
+    except (BotoCoreError, ClientError) as failure:
+        yield error(
+            "AWS does not accept the credentials",
+            str(failure),
+            f"Correct the Airflow connection {aws.aws_conn_id!r}, its region too",
+        )
+        return
+    if caller.endswith(":root"):
+        yield warning(
+            "The caller is the root user",
+            f"{caller} may do everything, and its keys can't be limited",
+            "Make a role with the policy docs/iam-policy.json, and let the Airflow connection take it",
+        )
+
+
+def region(aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
+    """Whether there is such a region, and the account has enabled it."""
+    home = _HOME_REGIONS.get(aws.partition, aws.region)
+    # Asked elsewhere: a region that is not enabled knows neither the account nor its keys.
+    regions = aws.client("ec2", home).describe_regions(AllRegions=True)["Regions"]
+    states = {each["RegionName"]: each.get("OptInStatus") for each in regions}
+    if aws.region not in states:
+        yield error(
+            f"There is no region {aws.region}",
+            f"AWS has {', '.join(sorted(states))}",
+            "Give one of these as region_name",
+        )
+    elif states[aws.region] == "not-opted-in":
+        yield error(
+            f"The region {aws.region} is not enabled",
+            "the account has not opted in to it",
+            "Enable it in the console, under Account, AWS Regions; that takes some minutes",
+        )
+
+
+def zone_ids(aws: AwsClients) -> dict[str, str]:
+    """Return the ids of the zones that are available in the region, by their names in this account."""
+    zones = aws.client("ec2").describe_availability_zones(
+        Filters=[
+            {"Name": "zone-type", "Values": ["availability-zone"]},
+            {"Name": "state", "Values": ["available"]},
+        ]
+    )["AvailabilityZones"]
+    return {zone["ZoneName"]: zone["ZoneId"] for zone in zones}
+
+
+def zones(aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
+    """Whether there are enough zones for the network, and EKS is in them."""
+    available = zone_ids(aws)
+    usable = sorted(name for name, zone_id in available.items() if zone_id not in ZONES_WITHOUT_EKS)
+    for name in wanted.zone_names:
+        if name not in usable:
+            why = "EKS has no control planes there" if name in available else "it is not available in this region"
+            yield error(f"The zone {name} can't be used", why, f"Choose among {', '.join(usable)}")
+    if len(usable) < wanted.zones:
+        yield error(
+            f"The region {aws.region} has not {wanted.zones} zones",
+            f"EKS can be in {', '.join(usable) or 'none'}",
+            "Choose fewer zones, but two at least, or another region",
+        )

@@ -1,0 +1,60 @@
+"""What can be said of a bootstrap without asking AWS."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_eks_dask.preflight.quotas import vcpu_quota
+from airflow_eks_dask.preflight.wanted import Wanted
+
+
+def problems(**wanted):
+    return Wanted(**{"cluster_name": "pipelines", **wanted}).problems()
+
+
+def test_a_name_is_enough():
+    assert problems() == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "problem"),
+    [
+        ({"zones": 1}, "zones = 1: must be 2 or more"),
+        ({"zones": "2"}, "zones = '2': must be a whole number"),
+        ({"zone_names": ["eu-central-1a"]}, "zone_names: 1 are given, zones = 2"),
+        ({"nat_gateways": -1}, "nat_gateways = -1"),
+        ({"spot": "yes"}, "spot = 'yes': must be True or False"),
+        ({"vpc_cidr": "10.0.0.0/8"}, "a VPC is a /16 at most"),
+        ({"vpc_cidr": "10.0.0.0/16", "vpc_id": "vpc-1"}, "give either vpc_cidr"),
+        ({"service_cidr": "10.0.0.0/25"}, "must be from /12 to /24"),
+        ({"service_cidr": "8.8.8.0/24"}, "must be within 10.0.0.0/8"),
+        ({"vpc_cidr": "10.0.0.0/16", "service_cidr": "10.0.8.0/24"}, "overlaps vpc_cidr"),
+        ({"public_access_cidrs": ["here"]}, "public_access_cidrs = 'here'"),
+        ({"database_identifier": "9"}, "database_identifier"),
+    ],
+)
+def test_each_problem_is_told(wanted, problem):
+    (told,) = problems(**wanted)
+    assert problem in told
+
+
+def test_all_problems_are_told_at_once():
+    assert len(problems(cluster_name="-", zones=0, vpc_cidr="x", service_cidr="y", instance_types=["a", "b.c"])) == 5
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "on_demand", "spot"),
+    [
+        ("m7i.large", "L-1216C47A", "L-34B43A08"),
+        ("im4gn.large", "L-1216C47A", "L-34B43A08"),
+        ("g5.xlarge", "L-DB2E81BA", "L-3819A6DF"),
+        ("inf2.xlarge", "L-1945791B", "L-B5D1601B"),
+        ("trn1.2xlarge", "L-2C3B7624", "L-6B0D517C"),
+        ("hpc7a.12xlarge", "L-F7808C92", ""),
+        ("u-6tb1.metal", "L-43DA4232", ""),
+        ("mac2.metal", "L-1216C47A", "L-34B43A08"),
+        ("q1.large", "", ""),
+    ],
+)
+def test_the_quota_that_counts_for_an_instance_type(instance_type, on_demand, spot):
+    assert (vcpu_quota(instance_type, spot=False), vcpu_quota(instance_type, spot=True)) == (on_demand, spot)
