@@ -282,14 +282,18 @@ def compatible_versions(aws: AwsClients, addon_name: str, kubernetes_version: st
     """
     Return the versions of an add-on that are made for a version of Kubernetes, and which of them is AWS's default.
 
+    None of them: AWS has no such add-on, or not for this version.
     Source: https://docs.aws.amazon.com/eks/latest/APIReference/API_DescribeAddonVersions.html.
     """
     paginator = aws.client("eks").get_paginator("describe_addon_versions")
     pages = paginator.paginate(addonName=addon_name, kubernetesVersion=kubernetes_version)
+    try:
+        addons = [addon for page in pages for addon in page["addons"]]
+    except aws.client("eks").exceptions.ResourceNotFoundException:
+        return {}
     return {
         version["addonVersion"]: compatible["defaultVersion"]
-        for page in pages
-        for addon in page["addons"]
+        for addon in addons
         for version in addon["addonVersions"]
         for compatible in version["compatibilities"]
         if compatible["clusterVersion"] == kubernetes_version

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,10 +32,6 @@ if TYPE_CHECKING:
 
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 SUPPORT_TYPES = ("STANDARD", "EXTENDED")
-
-SUBNET = re.compile(r"subnet-[0-9a-f]+")
-SECURITY_GROUP = re.compile(r"sg-[0-9a-f]+")
-KMS_KEY = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +122,9 @@ class EksCluster(EksResource):
         if self.role_arn:
             problems += validation.matches("role_arn", self.role_arn, validation.ARN, "an ARN")
         if self.secrets_key_arn:
-            problems += validation.matches("secrets_key_arn", self.secrets_key_arn, KMS_KEY, "the ARN of a KMS key")
+            problems += validation.matches(
+                "secrets_key_arn", self.secrets_key_arn, validation.KMS_KEY, "the ARN of a KMS key"
+            )
         if self.service_cidr:
             problems += validation.network("service_cidr", self.service_cidr)
         for cidr in [] if is_unknown(self.public_access_cidrs) else self.public_access_cidrs:
@@ -139,8 +136,10 @@ class EksCluster(EksResource):
         return [
             *problems,
             *validation.matches("version", self.version, cluster_versions.VERSION, "1.34, default or latest"),
-            *validation.all_match("subnet_ids", self.subnet_ids, SUBNET, "the id of a subnet"),
-            *validation.all_match("security_group_ids", self.security_group_ids, SECURITY_GROUP, "a group's id"),
+            *validation.all_match("subnet_ids", self.subnet_ids, validation.SUBNET_ID, "the id of a subnet"),
+            *validation.all_match(
+                "security_group_ids", self.security_group_ids, validation.SECURITY_GROUP_ID, "a group's id"
+            ),
             *validation.one_of("authentication_mode", self.authentication_mode, AUTHENTICATION_MODES),
             *validation.one_of("support_type", self.support_type, SUPPORT_TYPES),
         ]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_eks_dask.resources import validation
 from airflow_eks_dask.resources.base import UNKNOWN, Action, Plan, Progress
-from airflow_eks_dask.resources.cluster import SUBNET
 from airflow_eks_dask.resources.cost import instances, volumes
 from airflow_eks_dask.resources.eks import (
     EksResource,
@@ -157,7 +156,7 @@ class EksNodegroup(EksResource):
         what = "a type of EC2 instance such as m7i.large"
         return [
             *problems,
-            *validation.all_match("subnet_ids", self.subnet_ids, SUBNET, "the id of a subnet"),
+            *validation.all_match("subnet_ids", self.subnet_ids, validation.SUBNET_ID, "the id of a subnet"),
             *validation.all_match("instance_types", self.instance_types, validation.INSTANCE_TYPE, what),
             *validation.one_of("ami_type", self.ami_type, AMI_TYPES),
             *validation.one_of("capacity_type", self.capacity_type, CAPACITY_TYPES),
@@ -200,8 +199,9 @@ class EksNodegroup(EksResource):
                 problems.append("launch_template: give either id or name")
             if surplus := sorted(self.launch_template.keys() - {"id", "name", "version"}):
                 problems.append(f"launch_template: {', '.join(surplus)}: it has id or name, and version")
-            version = self.launch_template.get("version", "1")
-            problems += validation.matches("launch_template: version", version, re.compile(r"\d+"), "a number, as text")
+            version: object = self.launch_template.get("version", "1")
+            if not isinstance(version, str) or not (version.isdigit() or version == UNKNOWN):
+                problems.append(f"launch_template: version = {version!r}: must be a number, as text")
             if self.disk_size is not None:
                 problems.append("disk_size: the launch template has to say it")
         elif self.ami_type == CUSTOM_AMI:

@@ -52,8 +52,9 @@ def config_steps(wanted: EksNodegroup, found: dict[str, Any]) -> list[Step]:
     reasons: list[str] = []
     current = found["scalingConfig"]
     within = min(max(current["desiredSize"], wanted.min_size), wanted.max_size)
-    if current != scaling(wanted, within):
-        changes["scalingConfig"] = scaling(wanted, within)
+    sizing = scaling(wanted, within)
+    if any(current[key] != value for key, value in sizing.items()):
+        changes["scalingConfig"] = sizing
         sizes = f"{current['desiredSize']} nodes, {current['minSize']} to {current['maxSize']}"
         reasons.append(f"it has {sizes}; wanted are {within}, {wanted.min_size} to {wanted.max_size}")
     if labels := _label_changes(wanted.labels, found.get("labels") or {}):

@@ -15,7 +15,7 @@ from tests.aws.said import Said
 
 NAME = "pipelines"
 ROLE = "arn:aws:iam::123456789012:role/addon"
-SUBNETS = ["subnet-1", "subnet-2"]
+SUBNETS = ["subnet-00000001", "subnet-00000002"]
 UPDATE = "eks:UpdateAddon"
 
 

@@ -15,7 +15,7 @@ from tests.aws.answers import answer
 
 NAME = "pipelines"
 ROLE = "arn:aws:iam::123456789012:role/cluster"
-SUBNETS = ["subnet-1", "subnet-2"]
+SUBNETS = ["subnet-00000001", "subnet-00000002"]
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/one"
 CONFIG, VERSION = "eks:UpdateClusterConfig", "eks:UpdateClusterVersion"
 
@@ -138,7 +138,11 @@ CHANGES = {
         {"public_access_cidrs": ["203.0.113.0/24"], "endpoint_private_access": False},
         CONFIG,
     ),
-    "security groups": ({"security_group_ids": ["sg-1"]}, {"security_group_ids": ["sg-2", "sg-3"]}, CONFIG),
+    "security groups": (
+        {"security_group_ids": ["sg-00000001"]},
+        {"security_group_ids": ["sg-00000002", "sg-00000003"]},
+        CONFIG,
+    ),
     "support": ({}, {"support_type": "EXTENDED"}, CONFIG),
     "protection": ({}, {"deletion_protection": True}, CONFIG),
     "no protection": ({"deletion_protection": True}, {}, CONFIG),
@@ -179,7 +183,7 @@ def test_many_changes_are_made_one_after_the_other(ensure, simulation, converge)
     ensure(
         log_types=["api"],
         public_access_cidrs=["203.0.113.0/24"],
-        security_group_ids=["sg-1"],
+        security_group_ids=["sg-00000001"],
         secrets_key_arn=KEY,
         tags={"team": "data"},
     )
@@ -442,7 +446,7 @@ def test_all_that_is_wrong_is_told_before_aws_is_asked(converge, simulation):
 
 
 def test_there_has_to_be_an_endpoint_and_more_than_one_subnet(wanted):
-    problems = EksCluster(**wanted(endpoint_private_access=False, subnet_ids=["subnet-1"])).problems()
+    problems = EksCluster(**wanted(endpoint_private_access=False, subnet_ids=["subnet-00000001"])).problems()
     assert len(problems) == 2
     assert "there would be no endpoint" in problems[0]
     assert "two or more" in problems[1]

@@ -13,7 +13,7 @@ from tests.aws.answers import answer
 NAME, GROUP = "pipelines", "workers"
 NAMES = {"clusterName": NAME, "nodegroupName": GROUP}
 ROLE = "arn:aws:iam::123456789012:role/node"
-SUBNETS = ["subnet-1", "subnet-2"]
+SUBNETS = ["subnet-00000001", "subnet-00000002"]
 CONFIG, VERSION, TAGS = "eks:UpdateNodegroupConfig", "eks:UpdateNodegroupVersion", "eks:TagResource"
 TAINT = {"key": "dask", "value": "worker", "effect": "NO_SCHEDULE"}
 
@@ -216,7 +216,7 @@ def test_there_is_no_way_back_to_an_older_release(cluster, ensure, simulation):
 
 FIXED = {
     "role": {"node_role_arn": f"{ROLE}-other"},
-    "subnets": {"subnet_ids": ["subnet-1", "subnet-3"]},
+    "subnets": {"subnet_ids": ["subnet-00000001", "subnet-00000003"]},
     "instance types": {"instance_types": ["m7i.large"]},
     "capacity type": {"capacity_type": "SPOT"},
     "AMI type": {"ami_type": "AL2023_x86_64_NVIDIA"},
@@ -460,7 +460,8 @@ PROBLEMS = {
     "20 at most": {"instance_types": [f"m{number}.large" for number in range(21)]},
     "either id or name": {"launch_template": {"version": "1"}},
     "launch_template: colour": {"launch_template": {"id": "lt-1", "colour": "red"}},
-    "a number, as text": {"launch_template": {"id": "lt-1", "version": "$Latest"}},
+    "'$Latest': must be a number, as text": {"launch_template": {"id": "lt-1", "version": "$Latest"}},
+    "version = 2: must be a number, as text": {"launch_template": {"id": "lt-1", "version": 2}},
     "the launch template has to say it": {"launch_template": {"id": "lt-1"}, "disk_size": 50},
     "needs a launch_template": {"ami_type": "CUSTOM"},
 }

@@ -111,7 +111,7 @@ def test_which_errors_go_away_by_themselves(code, message, expected):
 
 
 def test_a_cluster_of_which_aws_tells_only_the_least_is_compared():
-    found = {"roleArn": "r", "resourcesVpcConfig": {"subnetIds": ["subnet-1"]}}
+    found = {"roleArn": "r", "resourcesVpcConfig": {"subnetIds": ["subnet-00000001"]}}
     wanted = EksCluster(
         cluster_name="c",
         role_arn="r",
