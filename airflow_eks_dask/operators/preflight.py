@@ -44,8 +44,8 @@ class PreflightOperator(BaseOperator):
         PreflightOperator(
             task_id="preflight",
             cluster_name="pipelines",
-            vpc_cidr="10.20.0.0/16",
-            nat_gateways=1,
+            cidr="10.20.0.0/16",
+            nat_gateways="single",
             instance_types=["m7i.large"],
             max_nodes=4,
             database_identifier="pipelines",

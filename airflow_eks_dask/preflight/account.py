@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_eks_dask.preflight.finding import Finding, error, warning
+from airflow_eks_dask.resources.network import ZONES_WITHOUT_EKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 _HOME_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 """A region of each partition that no account can be without."""
-
-ZONES_WITHOUT_EKS = ("use1-az3", "usw1-az2", "cac1-az3")
-"""Zones that control planes can't be in. Source: https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html."""
 
 
 def credentials(aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
@@ -75,7 +73,7 @@ def zones(aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
     """Whether there are enough zones for the network, and EKS is in them."""
     available = zone_ids(aws)
     usable = sorted(name for name, zone_id in available.items() if zone_id not in ZONES_WITHOUT_EKS)
-    for name in wanted.zone_names:
+    for name in wanted.availability_zones:
         if name not in usable:
             why = "EKS has no control planes there" if name in available else "it is not available in this region"
             yield error(f"The zone {name} can't be used", why, f"Choose among {', '.join(usable)}")

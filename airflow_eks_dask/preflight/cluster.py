@@ -42,7 +42,7 @@ def instance_types(aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
     """Whether the zones have the types of instances."""
     if not wanted.instance_types:
         return
-    zones = set(wanted.zone_names or zone_ids(aws))
+    zones = set(wanted.availability_zones or zone_ids(aws))
     pages = (
         aws.client("ec2")
         .get_paginator("describe_instance_type_offerings")

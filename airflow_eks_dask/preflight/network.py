@@ -19,7 +19,7 @@ def addresses(aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
     """Whether the addresses of network and Services are free."""
     if wanted.vpc_id:
         yield from _existing_network(aws, wanted)
-    elif wanted.vpc_cidr:
+    elif wanted.cidr:
         yield from _new_network(aws, wanted)
 
 
@@ -52,7 +52,7 @@ def endpoint(aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
 
 
 def _new_network(aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
-    ours = IPv4Network(wanted.vpc_cidr)
+    ours = IPv4Network(wanted.cidr)
     clashes = [
         f"{vpc['VpcId']} ({', '.join(map(str, _networks(vpc)))})"
         for vpc in _vpcs(aws)
@@ -61,9 +61,9 @@ def _new_network(aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
     ]
     if clashes:
         yield warning(
-            f"Other networks have addresses of {wanted.vpc_cidr}",
+            f"Other networks have addresses of {wanted.cidr}",
             f"{', '.join(clashes)}: the new network can never be connected to these",
-            "Choose another vpc_cidr, unless they are to stay apart",
+            "Choose another cidr, unless they are to stay apart",
         )
 
 

@@ -112,11 +112,11 @@ def _limit(aws: AwsClients, demand: Demand) -> float | None:
 
 
 def _demands(aws: AwsClients, wanted: Wanted) -> Iterator[Demand]:
-    if wanted.vpc_cidr:
+    if wanted.cidr:
         yield Demand("vpc", "L-F678F1CE", "VPCs in the region", _others(_vpcs(aws), wanted), 1)
-    if wanted.vpc_cidr and wanted.nat_gateways:
+    if wanted.gateways:
         addresses = aws.client("ec2").describe_addresses()["Addresses"]
-        yield Demand("ec2", "L-0263D0A3", "elastic IP addresses", _others(addresses, wanted), wanted.nat_gateways)
+        yield Demand("ec2", "L-0263D0A3", "elastic IP addresses", _others(addresses, wanted), wanted.gateways)
         used = _gateways_in_zone(aws, wanted)
         yield Demand("vpc", "L-FE5A380F", "NAT gateways in a zone", used, 1)
     pages = aws.client("eks").get_paginator("list_clusters").paginate()
@@ -152,9 +152,9 @@ def _gateways_in_zone(aws: AwsClients, wanted: Wanted) -> int:
     subnets = ec2.get_paginator("describe_subnets").paginate()
     zones = {each["SubnetId"]: each["AvailabilityZone"] for page in subnets for each in page["Subnets"]}
     used = Counter(zones.get(each["SubnetId"]) for each in gateways)
-    emptiest = sorted(used[zone] for zone in wanted.zone_names or zone_ids(aws))
+    emptiest = sorted(used[zone] for zone in wanted.availability_zones or zone_ids(aws))
     # With fewer gateways than zones, the fullest are passed over.
-    return max(emptiest[: wanted.nat_gateways], default=0)
+    return max(emptiest[: wanted.gateways], default=0)
 
 
 def _databases(aws: AwsClients, wanted: Wanted) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network
 from typing import Any
 
 from airflow_eks_dask.resources import cluster_versions, validation
 from airflow_eks_dask.resources.bucket import Bucket
 from airflow_eks_dask.resources.database import Database
+from airflow_eks_dask.resources.network import VPC_ID, Network
 
 _SERVICE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 _VERSIONS = "a version such as 1.34, default or latest"
@@ -21,11 +22,11 @@ class Wanted:
 
     :param cluster_name: The cluster.
     :param kubernetes_version: Its version, ``default`` or ``latest``.
-    :param zones: In how many zones the network is to be.
-    :param zone_names: In which; empty leaves that to AWS.
-    :param vpc_cidr: Addresses of a network that is to be made.
+    :param cidr: Addresses of a network that is to be made.
     :param vpc_id: A network that is there already, instead.
-    :param nat_gateways: How many NAT gateways are to be made.
+    :param zones: In how many zones the network is to be.
+    :param availability_zones: In which; empty leaves that to :class:`.Network`.
+    :param nat_gateways: What NAT gateways are to be made: ``none``, ``single`` or ``one_per_zone``.
     :param service_cidr: From where Services get their addresses; empty for AWS's choice.
     :param public_access_cidrs: From where the cluster's public endpoint can be reached; empty: there is none.
     :param endpoint_private_access: Whether the cluster has an endpoint within its network.
@@ -39,11 +40,11 @@ class Wanted:
 
     cluster_name: str
     kubernetes_version: str = cluster_versions.DEFAULT
-    zones: int = 2
-    zone_names: list[str] = field(default_factory=list)
-    vpc_cidr: str = ""
+    cidr: str = ""
     vpc_id: str = ""
-    nat_gateways: int = 1
+    zones: int = 2
+    availability_zones: list[str] = field(default_factory=list)
+    nat_gateways: str = "single"
     service_cidr: str = ""
     public_access_cidrs: list[str] = field(default_factory=list)
     endpoint_private_access: bool = True
@@ -64,8 +65,6 @@ class Wanted:
         problems = [
             *validation.cluster_name(self.cluster_name),
             *validation.matches("kubernetes_version", self.kubernetes_version, cluster_versions.VERSION, _VERSIONS),
-            *validation.whole_number("zones", self.zones, 2),
-            *validation.whole_number("nat_gateways", self.nat_gateways, 0),
             *validation.whole_number("max_nodes", self.max_nodes, 0),
             *validation.boolean("spot", self.spot),
             *validation.boolean("endpoint_private_access", self.endpoint_private_access),
@@ -75,8 +74,6 @@ class Wanted:
         ]
         for cidr in self.public_access_cidrs:
             problems += validation.network("public_access_cidrs", cidr)
-        if self.zone_names and len(self.zone_names) != self.zones:
-            problems.append(f"zone_names: {len(self.zone_names)} are given, zones = {self.zones}")
         if self.database_identifier:
             database = Database(cluster_name=self.cluster_name, database_identifier=self.database_identifier)
             problems += database.identity_problems()
@@ -84,26 +81,36 @@ class Wanted:
             problems += Bucket(cluster_name=self.cluster_name, bucket_name=self.bucket_name).identity_problems()
         return list(dict.fromkeys(problems + self._network_problems()))
 
+    @property
+    def gateways(self) -> int:
+        """How many NAT gateways are to be made."""
+        return {"none": 0, "single": 1, "one_per_zone": self.zones}[self.nat_gateways] if self.cidr else 0
+
     def _network_problems(self) -> list[str]:
-        problems = []
-        if self.vpc_cidr and self.vpc_id:
-            problems.append("give either vpc_cidr, for a new network, or vpc_id")
-        vpc = _network("vpc_cidr", self.vpc_cidr, problems)
-        services = _network("service_cidr", self.service_cidr, problems)
-        if vpc and not 16 <= vpc.prefixlen <= 28:
-            problems.append(f"vpc_cidr = {self.vpc_cidr!r}: a VPC is a /16 at most, and a /28 at least")
-        if services and not 12 <= services.prefixlen <= 24:
+        if self.cidr and self.vpc_id:
+            return ["give either cidr, for a new network, or vpc_id"]
+        problems = self._service_problems()
+        if self.vpc_id:
+            return problems + validation.matches("vpc_id", self.vpc_id, VPC_ID, "the id of a VPC")
+        network = Network(
+            cluster_name=self.cluster_name,
+            zones=self.zones,
+            availability_zones=self.availability_zones,
+            nat_gateways=self.nat_gateways,
+            cidr=self.cidr or Network.cidr,
+        )
+        return problems + network.problems()
+
+    def _service_problems(self) -> list[str]:
+        if not self.service_cidr:
+            return []
+        if problems := validation.network("service_cidr", self.service_cidr):
+            return problems
+        services = IPv4Network(self.service_cidr)
+        if not 12 <= services.prefixlen <= 24:
             problems.append(f"service_cidr = {self.service_cidr!r}: must be from /12 to /24")
-        if services and not any(services.subnet_of(ipaddress.IPv4Network(each)) for each in _SERVICE_NETWORKS):
+        if not any(services.subnet_of(IPv4Network(each)) for each in _SERVICE_NETWORKS):
             problems.append(f"service_cidr = {self.service_cidr!r}: must be within {', '.join(_SERVICE_NETWORKS)}")
-        if vpc and services and vpc.overlaps(services):
-            problems.append(f"service_cidr = {self.service_cidr!r}: overlaps vpc_cidr = {self.vpc_cidr!r}")
+        if self.cidr and not validation.network("cidr", self.cidr) and services.overlaps(IPv4Network(self.cidr)):
+            problems.append(f"service_cidr = {self.service_cidr!r}: overlaps cidr = {self.cidr!r}")
         return problems
-
-
-def _network(name: str, cidr: str, problems: list[str]) -> ipaddress.IPv4Network | None:
-    if not cidr:
-        return None
-    found = validation.network(name, cidr)
-    problems += found
-    return None if found else ipaddress.IPv4Network(cidr)

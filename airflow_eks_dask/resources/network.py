@@ -21,9 +21,9 @@ NAT_GATEWAYS = ("none", "single", "one_per_zone")
 ZONES = (2, 3)
 _PREFIXES = range(16, 25)
 _ZONE_NAME = re.compile(r"[a-z]{2}(-[a-z]+)+-\d[a-z]")
-_VPC_ID = re.compile(r"vpc-[0-9a-f]{8,17}")
+VPC_ID = re.compile(r"vpc-[0-9a-f]{8,17}")
 _SUBNET_ID = re.compile(r"subnet-[0-9a-f]{8,17}")
-_ZONES_WITHOUT_EKS = frozenset({"use1-az3", "usw1-az2", "cac1-az3"})
+ZONES_WITHOUT_EKS = frozenset({"use1-az3", "usw1-az2", "cac1-az3"})
 """Source: https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html."""
 
 
@@ -86,7 +86,7 @@ class Network(Stack):
     def _problems_of_existing(self) -> list[str]:
         what = "the id of a subnet"
         return [
-            *validation.matches("vpc_id", self.vpc_id, _VPC_ID, "the id of a VPC"),
+            *validation.matches("vpc_id", self.vpc_id, VPC_ID, "the id of a VPC"),
             *validation.all_match("public_subnet_ids", self.public_subnet_ids, _SUBNET_ID, what),
             *validation.all_match("private_subnet_ids", self.private_subnet_ids, _SUBNET_ID, what),
             *validation.needed("public_subnet_ids or private_subnet_ids", self._given_subnets),
@@ -143,7 +143,7 @@ class Network(Stack):
             for zone in answer
             if zone["State"] == "available"
             and zone.get("ZoneType", "availability-zone") == "availability-zone"
-            and zone["ZoneId"] not in _ZONES_WITHOUT_EKS
+            and zone["ZoneId"] not in ZONES_WITHOUT_EKS
         )
         return [*present, *(zone for zone in usable if zone not in present)][: self.zones]
 

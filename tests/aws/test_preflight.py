@@ -32,7 +32,7 @@ POLICY = {
 }
 WANTED = {
     "cluster_name": NAME,
-    "vpc_cidr": "10.20.0.0/16",
+    "cidr": "10.20.0.0/16",
     "service_cidr": "172.20.0.0/16",
     "instance_types": ["m5.large"],
     "max_nodes": 4,
@@ -178,11 +178,13 @@ def test_the_root_user_is_warned_of(account):
 
 
 def test_too_few_zones(account):
-    assert "has not 4 zones" in only(account.check(zones=4), "zones", "error")
+    zones = {"AvailabilityZones": [{"ZoneName": f"eu-central-1{each}", "ZoneId": f"euc1-az{each}"} for each in "ab"]}
+    answer(account.aws, "ec2", "DescribeAvailabilityZones", lambda **_: zones)
+    assert "has not 3 zones" in only(account.check(zones=3), "zones", "error")
 
 
 def test_zones_that_the_region_has_not(account):
-    found = account.check(zone_names=["eu-central-1a", "eu-central-1x"], zones=2)
+    found = account.check(availability_zones=["eu-central-1a", "eu-central-1x"], zones=2)
     assert "eu-central-1x can't be used" in only([each for each in found if each[0] == "zones"], "zones", "error")
 
 
@@ -305,7 +307,7 @@ def test_missing_service_linked_roles_that_the_caller_may_not_make(account):
 def test_quotas_that_are_too_small(account, code, limit, what):
     account.simulation.boto("ec2").allocate_address(Domain="vpc")
     account.limits = {code: float(limit)}
-    said = only(account.check(nat_gateways=2), "quotas", "error")
+    said = only(account.check(nat_gateways="one_per_zone"), "quotas", "error")
     assert what in said
     assert "https://eu-central-1.console.aws.amazon.com/servicequotas/home/services/" in said
     assert code in said
@@ -345,8 +347,8 @@ def test_full_zones_are_passed_over(account):
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.0.0/24", AvailabilityZone="eu-central-1a")["Subnet"]
     ec2.create_nat_gateway(SubnetId=subnet["SubnetId"], ConnectivityType="private")
     account.limits = {"L-FE5A380F": 1.0}
-    assert account.check(nat_gateways=2) == []
-    assert "NAT gateways in a zone" in only(account.check(nat_gateways=3), "quotas", "error")
+    assert account.check(nat_gateways="one_per_zone") == []
+    assert "NAT gateways in a zone" in only(account.check(nat_gateways="one_per_zone", zones=3), "quotas", "error")
 
 
 def test_the_default_holds_where_the_account_has_no_quota_of_its_own(account):
@@ -404,13 +406,13 @@ def test_our_own_network_does_not_clash_with_itself(account):
 
 
 def test_a_given_network_that_does_not_exist(account):
-    found = account.check(vpc_cidr="", vpc_id="vpc-0123")
-    assert "There is no network vpc-0123" in only(found, "addresses", "error")
+    found = account.check(cidr="", vpc_id="vpc-01234567")
+    assert "There is no network vpc-01234567" in only(found, "addresses", "error")
 
 
 def test_services_with_addresses_of_a_given_network(account):
     vpc = network(account.simulation, "172.20.0.0/16")
-    assert "service_cidr = 172.20.0.0/16 overlaps" in only(account.check(vpc_cidr="", vpc_id=vpc), "addresses", "error")
+    assert "service_cidr = 172.20.0.0/16 overlaps" in only(account.check(cidr="", vpc_id=vpc), "addresses", "error")
 
 
 def test_services_with_addresses_of_a_connected_network(account):
@@ -418,7 +420,7 @@ def test_services_with_addresses_of_a_connected_network(account):
     vpc, peer = network(account.simulation), network(account.simulation, "172.20.0.0/20")
     connection = ec2.create_vpc_peering_connection(VpcId=vpc, PeerVpcId=peer)["VpcPeeringConnection"]
     ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=connection["VpcPeeringConnectionId"])
-    found = account.check(vpc_cidr="", vpc_id=vpc)
+    found = account.check(cidr="", vpc_id=vpc)
     assert f"connected network {peer}" in only(found, "addresses", "warning")
 
 
@@ -524,7 +526,7 @@ def test_the_task_fails_with_everything_at_once(account, monkeypatch):
 def test_bad_input_is_refused_before_aws_is_asked(simulation):
     operator = preflight(
         cluster_name="no such name",
-        vpc_cidr="10.0.0.1/16",
+        cidr="10.0.0.1/16",
         kubernetes_version="latest and greatest",
         instance_types=["large"],
         region_name="Frankfurt",
@@ -532,6 +534,6 @@ def test_bad_input_is_refused_before_aws_is_asked(simulation):
     )
     with pytest.raises(ResourceError) as caught:
         operator.execute({"ti": Task()})
-    for name in ("cluster_name", "vpc_cidr", "kubernetes_version", "instance_types", "region_name", "bucket_name"):
+    for name in ("cluster_name", "cidr", "kubernetes_version", "instance_types", "region_name", "bucket_name"):
         assert name in str(caught.value)
     assert simulation.calls() == []

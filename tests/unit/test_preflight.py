@@ -19,16 +19,16 @@ def test_a_name_is_enough():
 @pytest.mark.parametrize(
     ("wanted", "problem"),
     [
-        ({"zones": 1}, "zones = 1: must be 2 or more"),
-        ({"zones": "2"}, "zones = '2': must be a whole number"),
-        ({"zone_names": ["eu-central-1a"]}, "zone_names: 1 are given, zones = 2"),
-        ({"nat_gateways": -1}, "nat_gateways = -1"),
+        ({"zones": 1}, "zones = 1: must be 2 or 3"),
+        ({"availability_zones": ["eu-central-1a"]}, "availability_zones: must be as many as zones says"),
+        ({"nat_gateways": "many"}, "nat_gateways = 'many'"),
+        ({"max_nodes": "4"}, "max_nodes = '4': must be a whole number"),
         ({"spot": "yes"}, "spot = 'yes': must be True or False"),
-        ({"vpc_cidr": "10.0.0.0/8"}, "a VPC is a /16 at most"),
-        ({"vpc_cidr": "10.0.0.0/16", "vpc_id": "vpc-1"}, "give either vpc_cidr"),
+        ({"cidr": "10.0.0.0/8"}, "cidr = '10.0.0.0/8': must be from /16"),
+        ({"cidr": "10.0.0.0/16", "vpc_id": "vpc-01234567"}, "give either cidr"),
         ({"service_cidr": "10.0.0.0/25"}, "must be from /12 to /24"),
         ({"service_cidr": "8.8.8.0/24"}, "must be within 10.0.0.0/8"),
-        ({"vpc_cidr": "10.0.0.0/16", "service_cidr": "10.0.8.0/24"}, "overlaps vpc_cidr"),
+        ({"cidr": "10.0.0.0/16", "service_cidr": "10.0.8.0/24"}, "overlaps cidr"),
         ({"public_access_cidrs": ["here"]}, "public_access_cidrs = 'here'"),
         ({"database_identifier": "9"}, "database_identifier"),
     ],
@@ -39,7 +39,10 @@ def test_each_problem_is_told(wanted, problem):
 
 
 def test_all_problems_are_told_at_once():
-    assert len(problems(cluster_name="-", zones=0, vpc_cidr="x", service_cidr="y", instance_types=["a", "b.c"])) == 5
+    told = problems(cluster_name="-", zones=0, cidr="x", service_cidr="y", instance_types=["a", "b.c"])
+    for start in ("cluster_name = '-'", "zones = 0", "cidr = 'x'", "service_cidr = 'y'", "instance_types = 'a'"):
+        assert any(each.startswith(start) for each in told)
+    assert len(told) == len(set(told))
 
 
 @pytest.mark.parametrize(
