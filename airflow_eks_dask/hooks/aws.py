@@ -53,13 +53,24 @@ class AwsClients:
 
     @cached_property
     def region(self) -> str:
-        """The region, such as ``eu-central-1``."""
-        return str(self.hook("sts").conn_region_name)
+        """
+        The region, such as ``eu-central-1``.
+
+        :raises ValueError: Neither the user nor the connection says one.
+        """
+        region = self._session.region_name
+        if region is None:
+            raise ValueError(f"Give region_name, or region_name in the extra of the connection {self.aws_conn_id!r}")
+        return str(region)
 
     @cached_property
     def partition(self) -> str:
         """The partition: ``aws``, ``aws-cn`` or ``aws-us-gov``."""
-        return str(self.hook("sts").conn_partition)
+        return str(self._session.get_partition_for_region(self.region))
+
+    @cached_property
+    def _session(self) -> Any:
+        return self.hook("sts").get_session(region_name=self.region_name)
 
     @cached_property
     def account_id(self) -> str:
