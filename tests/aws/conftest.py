@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import JSONFileLoader, Loader
 
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.operators.resource import PLAN_KEY
@@ -31,6 +31,9 @@ def _models_are_read_once() -> Iterator[None]:
         load_file = JSONFileLoader.load_file
         read = cache(lambda path: load_file(JSONFileLoader(), path))
         patch.setattr(JSONFileLoader, "load_file", lambda _, path: read(path))
+        list_services = Loader.list_available_services
+        known = cache(lambda kind: list_services(Loader(), kind))
+        patch.setattr(Loader, "list_available_services", lambda _, type_name: known(type_name))
         yield
 
 
