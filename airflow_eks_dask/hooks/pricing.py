@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from airflow_eks_dask.resources.cost import SPOT
 
@@ -47,7 +48,8 @@ class Prices:
     def _price(self, item: CostItem) -> float | None:
         try:
             prices = self._spot(item) if item.usage.startswith(SPOT) else self._listed(item)
-        except (BotoCoreError, ClientError) as error:
+        # A proxy may answer with a page of its own.
+        except (BotoCoreError, ClientError, ResponseParserError) as error:
             log.warning("The price of %s %s is unknown: %s", item.service, item.usage, error)
             return None
         if len(prices) != 1:

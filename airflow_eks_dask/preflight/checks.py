@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from airflow_eks_dask.hooks.aws import error_code
 from airflow_eks_dask.preflight import account, cluster, network, permissions, quotas
@@ -50,7 +51,8 @@ def run(aws: AwsClients, wanted: Wanted) -> list[tuple[str, Finding]]:
 def _make(name: str, check: Check, aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
     try:
         yield from check(aws, wanted)
-    except (BotoCoreError, ClientError, OSError) as failure:
+    # A proxy may answer with a page of its own, and the policy may be missing in a package of somebody else's making.
+    except (BotoCoreError, ClientError, ResponseParserError, OSError) as failure:
         denied = isinstance(failure, ClientError) and error_code(failure) in _DENIED
         yield warning(
             f"The check of {name} could not be made to its end",

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.parsers import ResponseParserError
 
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.operators.preflight import FINDINGS_KEY, PreflightOperator
@@ -480,6 +481,14 @@ def test_a_check_that_cannot_be_made_is_a_warning_and_the_others_are_made(accoun
     account.simulation.fail("denied", operation=operation, times=100)
     found = {(name, severity) for name, severity, _ in account.check()}
     assert {(check, "warning"), ("permissions", "error")} <= found
+
+
+def test_a_proxy_that_answers_with_a_page_of_its_own_is_a_warning(account):
+    def respond(**_):
+        raise ResponseParserError("Unable to parse response")
+
+    answer(account.aws, "iam", "SimulatePrincipalPolicy", respond)
+    assert "Unable to parse response" in only(account.check(), "permissions", "warning")
 
 
 # The task.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.parsers import ResponseParserError
 
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.hooks.pricing import Prices
@@ -124,11 +125,19 @@ def test_one_unknown_price_makes_the_sum_unknown(aws, price_list):
     assert Prices(aws).monthly(cost.nat_gateways(1)) is None
 
 
-def test_a_refusal_by_aws_is_an_unknown_price(aws):
-    def refuse(**_):
-        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetProducts")
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetProducts"),
+        EndpointConnectionError(endpoint_url="https://pricing.example.com"),
+        ResponseParserError("a page of a proxy"),
+    ],
+)
+def test_a_price_that_can_not_be_asked_for_is_unknown(aws, failure):
+    def fail(**_):
+        raise failure
 
-    answer(aws, "pricing", "GetProducts", refuse, "us-east-1")
+    answer(aws, "pricing", "GetProducts", fail, "us-east-1")
     assert Prices(aws).monthly([cost.cluster_control_plane()]) is None
 
 
