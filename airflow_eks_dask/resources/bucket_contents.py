@@ -10,6 +10,9 @@ from airflow_eks_dask.resources.base import ResourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+BATCH = 1000
+"""As many as S3 deletes at once."""
+
 _SHOWN = 3
 
 
@@ -22,11 +25,8 @@ def delete_all(s3: Any, bucket: str) -> Iterator[int]:
     :raises ResourceError: S3 refuses to delete some.
     """
     count = 0
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        # A page has up to 1000: as many as S3 deletes at once.
-        entries = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
-        if not entries:
-            continue
+    # What comes first is deleted, so the next batch comes first then.
+    while entries := _first(s3, bucket):
         versions = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in entries]
         answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True})
         if errors := answer.get("Errors"):
@@ -38,3 +38,8 @@ def delete_all(s3: Any, bucket: str) -> Iterator[int]:
         for upload in page.get("Uploads", ()):
             with ignoring("NoSuchUpload"):
                 s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+
+
+def _first(s3: Any, bucket: str) -> list[dict[str, Any]]:
+    page = s3.list_object_versions(Bucket=bucket, MaxKeys=BATCH)
+    return [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]

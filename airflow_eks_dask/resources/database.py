@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,6 +30,8 @@ MAINTENANCE_WINDOW = re.compile(f"{_MOMENT}-{_MOMENT}", re.IGNORECASE)
 _READY = ("available", "storage-optimization", "storage-full", "stopped")
 _FAILED = ("failed", "restore-error", "insufficient-capacity", "inaccessible-encryption-credentials")
 _MINUTES_OF_EVENTS = 60
+_LOOKS = 12
+_SECONDS_BETWEEN_LOOKS = 5
 _WHAT_TO_DO = (
     "AWS has given it up. See its events in the console; if it holds nothing, delete it with keep = False and "
     "final_snapshot = False, and run this again; otherwise restore a backup"
@@ -259,6 +262,16 @@ class Database(Resource):
                     ApplyImmediately=self.apply_immediately,
                     **database_settings.for_modification(changes["modify"]),
                 )
+                if self.apply_immediately:
+                    self._await_effect(aws)
+
+    def _await_effect(self, aws: AwsClients) -> None:
+        """Wait until AWS has begun with what it took: its status says so some time after."""
+        for _ in range(_LOOKS):
+            found = self._find(aws)
+            if found is None or found["DBInstanceStatus"] != "available" or not database_settings.waiting(self, found):
+                return
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     def is_transient(self, error: ClientError) -> bool:
         """In an account that is new to RDS, AWS makes a service-linked role first and asks to try again."""

@@ -256,12 +256,13 @@ def test_it_is_emptied_of_all_versions_and_uploads_and_deleted(ensure, delete, s
     assert names(s3) == []
 
 
-def test_emptying_it_goes_batch_by_batch_and_on_where_it_stopped(ensure, delete, s3):
+def test_emptying_it_goes_batch_by_batch_and_on_where_it_stopped(ensure, delete, s3, monkeypatch):
+    monkeypatch.setattr(bucket_contents, "BATCH", 3)
     ensure()
-    fill(s3, 1001)
+    fill(s3, 10)
     batches = bucket_contents.delete_all(s3, NAME)
-    assert next(batches) == 1000
-    assert s3.list_objects_v2(Bucket=NAME)["KeyCount"] == 1
+    assert [next(batches), next(batches)] == [3, 6]
+    assert s3.list_objects_v2(Bucket=NAME)["KeyCount"] == 4
     delete(keep=False)
     assert names(s3) == []
 

@@ -584,6 +584,23 @@ def test_what_waits_for_the_window_is_made_at_once_only_if_asked_for(aws, wanted
     assert at_once.changes["modify"] == {"DBInstanceClass": "db.t4g.medium"}
 
 
+def test_a_change_that_aws_is_slow_to_begin_with_is_made_once(aws, wanted, ensure, rds, simulation, monkeypatch):
+    ensure()
+    rds.modify_db_instance(DBInstanceIdentifier=NAME, DBInstanceClass="db.t3.micro", ApplyImmediately=True)
+    database = Database(**wanted)
+    plan = database.plan(aws)
+    slow = database_of(rds) | {"PendingModifiedValues": {"DBInstanceClass": "db.t4g.medium"}}
+    answers = [slow, slow, slow | {"DBInstanceStatus": "modifying"}]
+    monkeypatch.setattr(Database, "_find", lambda self, aws: answers.pop(0))
+    slept = []
+    monkeypatch.setattr("airflow_eks_dask.resources.database.time.sleep", slept.append)
+    simulation.forget_calls()
+    database.apply(aws, plan)
+    assert simulation.writes() == ["rds:ModifyDBInstance"]
+    assert len(slept) == 2
+    assert answers == []
+
+
 def test_a_service_linked_role_that_is_not_there_yet_is_waited_for():
     message = "Unable to create the resource. Verify that you have permission to create service linked role."
     database = Database(cluster_name=NAME, database_identifier=NAME)
