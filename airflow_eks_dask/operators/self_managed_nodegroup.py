@@ -18,7 +18,7 @@ class EnsureSelfManagedNodegroupOperator(EnsureOperator):
             task_id="nodes",
             cluster_name="pipelines",
             nodegroup_name="workers",
-            subnet_ids="{{ ti.xcom_pull('network')['private_subnet_ids'] }}",
+            subnet_ids=["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
             node_role_name="pipelines-node",
             instance_types=["m7i.large", "m6i.large"],
             capacity_type="SPOT",

@@ -63,7 +63,7 @@ def _await(aws: AwsClients, change_set: str) -> list[dict[str, Any]]:
 
 def execute(aws: AwsClients, change_set: str) -> None:
     """Begin the update that a change set is for. That it has begun already is no error."""
-    with ignoring("InvalidChangeSetStatus"):
+    with ignoring("InvalidChangeSetStatus", "ChangeSetNotFound"):
         aws.client("cloudformation").execute_change_set(ChangeSetName=change_set)
 
 

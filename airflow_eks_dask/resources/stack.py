@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,7 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from botocore.exceptions import ClientError
 
 from airflow_eks_dask.hooks.aws import error_code
-from airflow_eks_dask.resources import change_set, cloudformation_template, ownership, stack_events, validation
+from airflow_eks_dask.resources import (
+    change_set,
+    cloudformation_template,
+    ownership,
+    stack_drift,
+    stack_events,
+    validation,
+)
 from airflow_eks_dask.resources.base import UNKNOWN, Action, Plan, Progress, Resource, ResourceError, State
 
 if TYPE_CHECKING:
@@ -20,8 +26,6 @@ if TYPE_CHECKING:
     from airflow_eks_dask.hooks.aws import AwsClients
 
 STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
-_DRIFT_POLL_INTERVAL = 2.0
-_DRIFT_PATIENCE = 600.0
 _LONGEST_SHOWN = 80
 """Characters of a parameter's value up to which it is shown."""
 
@@ -141,7 +145,7 @@ class Stack(Resource):
         changes: dict[str, Any] = {"parameters": wanted, "tags": ownership.as_mapping(stack.get("Tags"))}
         reasons = self._differences(aws, stack, found, wanted)
         if not reasons and self.detect_drift:
-            reasons = _drift(aws, self.name)
+            reasons = stack_drift.find(aws, self.name)
             changes["revert"] = bool(reasons)
         if not reasons:
             return self.a_plan(Action.LEAVE)
@@ -259,28 +263,3 @@ class Stack(Resource):
 def _counted(types: Iterable[str]) -> str:
     names = sorted(each.rpartition("::")[2] for each in types)
     return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
-
-
-def _drift(aws: AwsClients, stack_name: str) -> list[str]:
-    """Return what was done to the stack's resources behind its back, in words."""
-    cloudformation = aws.client("cloudformation")
-    detection = cloudformation.detect_stack_drift(StackName=stack_name)["StackDriftDetectionId"]
-    deadline = time.monotonic() + _DRIFT_PATIENCE
-    while True:
-        status = cloudformation.describe_stack_drift_detection_status(StackDriftDetectionId=detection)
-        if status["DetectionStatus"] != "DETECTION_IN_PROGRESS" or time.monotonic() > deadline:
-            break
-        time.sleep(_DRIFT_POLL_INTERVAL)
-    if status.get("StackDriftStatus") == "IN_SYNC":
-        return []
-    drifts: list[dict[str, Any]] = []
-    request: dict[str, Any] = {
-        "StackName": stack_name,
-        "StackResourceDriftStatusFilters": ["MODIFIED", "DELETED"],
-    }
-    while True:
-        answer = cloudformation.describe_stack_resource_drifts(**request)
-        drifts += answer["StackResourceDrifts"]
-        if not answer.get("NextToken"):
-            return [stack_events.drift_line(drift) for drift in drifts]
-        request["NextToken"] = answer["NextToken"]

@@ -118,6 +118,7 @@ def change(action, name, kind, **more):
 
 
 def expect_drift(stacks, *drifts):
+    stacks.add_client_error("detect_stack_drift", "ValidationError", "Drift detection is already in progress")
     stacks.add_response("detect_stack_drift", {"StackDriftDetectionId": "d"}, {"StackName": NAME})
     for status in ("DETECTION_IN_PROGRESS", "DETECTION_COMPLETE"):
         answer = {"StackId": STACK_ID, "StackDriftDetectionId": "d", "DetectionStatus": status, "Timestamp": WHEN}
