@@ -16,9 +16,11 @@ class DeleteLoadBalancersOperator(DeleteOperator):
 
     .. code-block:: python
 
-        before = DeleteLoadBalancersOperator(task_id="delete_load_balancers", cluster_name="pipelines")
-        after = DeleteLoadBalancersOperator(task_id="delete_network_interfaces", cluster_name="pipelines")
-        before >> delete_cluster >> after >> delete_network
+        load_balancers = DeleteLoadBalancersOperator(task_id="delete_load_balancers", cluster_name="pipelines")
+        cluster = DeleteClusterOperator(task_id="delete_cluster", cluster_name="pipelines")
+        remains = DeleteLoadBalancersOperator(task_id="delete_remains", cluster_name="pipelines")
+        network = DeleteNetworkOperator(task_id="delete_network", cluster_name="pipelines")
+        load_balancers >> cluster >> remains >> network
     """
 
     resource_class = ServiceLoadBalancers
