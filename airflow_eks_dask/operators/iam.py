@@ -25,6 +25,12 @@ class EnsureIamRoleOperator(EnsureOperator):
 
 
 class DeleteIamRoleOperator(DeleteOperator):
-    """Delete an IAM role that was made for the cluster, with its policies; any other is refused."""
+    """
+    Delete an IAM role that was made for the cluster, with its policies; any other is refused.
+
+    .. code-block:: python
+
+        DeleteIamRoleOperator(task_id="delete_cluster_role", cluster_name="pipelines", role_name="pipelines-cluster")
+    """
 
     resource_class = IamRole
