@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -164,6 +166,25 @@ def test_what_somebody_deletes_at_the_same_time_is_made_anew(api, converge):
     converge(ensure())
     assert api.writes == [f"PATCH {PATH}/aws-auth", f"POST {PATH}"]
     assert roles(api) == [NODE_ENTRY]
+
+
+def test_many_who_write_at_the_same_time_lose_nothing(api, aws):
+    api.put({"mapRoles": THEIRS})
+    arns = [f"{NODES}-{number}" for number in range(6)]
+    wanted = [AwsAuth(cluster_name="pipelines", node_roles=[arn]) for arn in arns]
+    plan = wanted[0].plan(aws)  # makes the clients, which is not for several threads at once
+    start = threading.Barrier(len(wanted))
+
+    def write(resource):
+        start.wait(10)
+        resource.apply(aws, plan)
+
+    with ThreadPoolExecutor(len(wanted)) as threads:
+        list(threads.map(write, wanted))
+    assert api.config_map["data"]["mapRoles"].startswith(THEIRS)
+    assert sorted(entry["rolearn"] for entry in roles(api)[1:]) == arns
+    record = json.loads(api.config_map["metadata"]["annotations"][ANNOTATION])
+    assert record["mapRoles"] == arns
 
 
 @pytest.mark.parametrize(
