@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import airflow_eks_dask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def _option(
@@ -167,6 +170,28 @@ CONNECTION_TYPE: dict[str, Any] = {
 }
 
 
+INTEGRATION = "EKS and Dask"
+OPERATORS = (
+    "access",
+    "bucket",
+    "database",
+    "eks",
+    "iam",
+    "leftovers",
+    "load_balancers",
+    "network",
+    "plan",
+    "preflight",
+    "self_managed_nodegroup",
+)
+HOOKS = ("aws", "dask", "eks", "eks_token", "pricing")
+
+
+def _modules(package: str, names: Iterable[str]) -> list[dict[str, Any]]:
+    modules = [f"airflow_eks_dask.{package}.{name}" for name in names]
+    return [{"integration-name": INTEGRATION, "python-modules": modules}]
+
+
 def get_provider_info() -> dict[str, Any]:
     """
     Return the metadata Airflow discovers through the ``apache_airflow_provider`` entry point.
@@ -176,9 +201,14 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-eks-dask",
         "name": "EKS and Dask",
-        "description": "Run Airflow tasks on a `Dask <https://www.dask.org/>`__ cluster.",
+        "description": "Run Airflow tasks on a `Dask <https://www.dask.org/>`__ cluster, and build it on AWS EKS.",
         "versions": [airflow_eks_dask.__version__],
         "executors": ["airflow_eks_dask.DaskExecutor"],
+        "integrations": [{"integration-name": INTEGRATION, "tags": ["service"]}],
+        "operators": _modules("operators", OPERATORS),
+        "hooks": _modules("hooks", HOOKS),
+        "triggers": _modules("triggers", ("resource",)),
+        "extra-links": ["airflow_eks_dask.links.aws.AwsConsoleLink"],
         "connection-types": [CONNECTION_TYPE],
         "cli": ["airflow_eks_dask.cli.definition.get_cli_commands"],
         "config": {

@@ -257,7 +257,8 @@ class TestHook:
         ok, message = DaskHook(timeout=0.5).test_connection()
         assert not ok
         assert message.startswith("No connection to the Dask scheduler at tcp://127.0.0.1:1: ")
-        assert "refused" in message
+        # A machine with much to do may not get as far as to be refused.
+        assert "refused" in message or "Timed out" in message
         assert "object at" not in message
 
     def test_half_filled_in(self, define):

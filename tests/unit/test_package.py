@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import importlib
 import json
 import subprocess
 import sys
@@ -46,6 +48,27 @@ def test_public_names_resolve():
 def test_provider_info_is_valid():
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(airflow_eks_dask.get_provider_info(), schema)
+
+
+PACKAGE = Path(airflow_eks_dask.__file__).parent
+
+
+def test_every_operator_hook_and_link_is_announced():
+    info = airflow_eks_dask.get_provider_info()
+    for kind in ("operators", "hooks", "triggers"):
+        announced = {module for each in info[kind] for module in each["python-modules"]}
+        there = {f"airflow_eks_dask.{kind}.{file.stem}" for file in (PACKAGE / kind).glob("[a-z]*.py")}
+        assert announced == there - {"airflow_eks_dask.operators.resource"}
+    for name in info["extra-links"]:
+        module, _, link = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), link)
+
+
+def test_every_package_is_installed():
+    setup = configparser.ConfigParser()
+    setup.read(PACKAGE.parent / "setup.cfg")
+    there = {".".join(file.parent.relative_to(PACKAGE.parent).parts) for file in PACKAGE.rglob("__init__.py")}
+    assert set(setup["options"]["packages"].split()) == there | {"airflow_eks_dask.dags"}
 
 
 def test_every_option_is_described():
