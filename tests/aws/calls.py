@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
@@ -24,6 +25,10 @@ SERVICES = {
 """What boto3 calls the services that sign under another name."""
 
 
+TOKEN = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""By which AWS knows a request again that it got already; made up anew each time."""
+
+
 @dataclass(frozen=True)
 class Call:
     """
@@ -32,11 +37,13 @@ class Call:
     :param service: As boto3 calls it.
     :param operation: As botocore calls it, such as ``CreateCluster``.
     :param status: The HTTP status of the answer; 0 if there was none.
+    :param digest: Of the request: two with the same do the same.
     """
 
     service: str
     operation: str
     status: int = 200
+    digest: str = ""
 
     @property
     def is_write(self) -> bool:
@@ -60,6 +67,13 @@ def recognize(environ: dict[str, Any], body: bytes) -> Call | None:
     if scope is None:
         return None
     service = SERVICES.get(scope["service"], scope["service"])
+    digest = hashlib.sha256(
+        f"{environ['PATH_INFO']}?{environ['QUERY_STRING']} ".encode() + TOKEN.sub(b"", body)
+    ).hexdigest()
+    return replace(_recognize(service, environ, body), digest=digest)
+
+
+def _recognize(service: str, environ: dict[str, Any], body: bytes) -> Call:
     if target := environ.get("HTTP_X_AMZ_TARGET"):
         return Call(service, target.rpartition(".")[2])
     if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):

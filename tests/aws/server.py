@@ -7,16 +7,21 @@ AWS, simulated: moto's server and what it lacks, in a process of its own, with a
 from __future__ import annotations
 
 import argparse
+import copy
 import io
 import json
 import logging
+import os
 import socket
+import sys
 import threading
 import time
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
+from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.s3.models import s3_backends
 from werkzeug.serving import make_server
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 CONTROL = "/_simulation/"
-HANG = 0.05
+HANG = 0.01
 """Seconds that a call hangs which is never answered."""
 
 
@@ -48,6 +53,7 @@ class Gateway:
         self._calls: list[Call] = []
         self._faults: list[faults.Fault] = []
         self._caller_is_gone = False
+        self._saved: dict[str, list[tuple[BackendDict[Any], dict[str, Any]]]] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith(CONTROL):
@@ -75,9 +81,9 @@ class Gateway:
         elif kind != "timeout":
             response = Response.from_app(self._aws, environ, buffered=True)
         if kind not in faults.CUT:
-            self._calls.append(Call(call.service, call.operation, response.status_code))
+            self._calls.append(replace(call, status=response.status_code))
             return response
-        self._calls.append(Call(call.service, call.operation, 0))
+        self._calls.append(replace(call, status=0))
         self._caller_is_gone = kind == "killed"
         return self._cut(environ)
 
@@ -88,7 +94,7 @@ class Gateway:
 
     def _control(self, action: str, request: Request) -> Any:
         if action == "calls":
-            return [[call.service, call.operation, call.status] for call in self._calls]
+            return [astuple(call) for call in self._calls]
         if action == "forget":
             self._calls.clear()
         elif action == "fail":
@@ -101,6 +107,10 @@ class Gateway:
             CLOCK.pass_time(**request.get_json())
         elif action == "spoil":
             CLOCK.spoil(**request.get_json())
+        elif action == "save":
+            self._saved[request.get_json()["name"]] = _copy_of_account()
+        elif action == "restore":
+            _fill_account(self._saved[request.get_json()["name"]])
         elif action == "reset":
             self._reset()
         else:
@@ -129,9 +139,43 @@ def _empty_account() -> None:
     reset_model_data()
 
 
+def _copy_of_account() -> list[tuple[BackendDict[Any], dict[str, Any]]]:
+    contents = [(backends, dict(backends)) for backends in BackendDict._instances]
+    return _copied(contents)
+
+
+def _copied(contents: list[tuple[BackendDict[Any], dict[str, Any]]]) -> list[tuple[BackendDict[Any], dict[str, Any]]]:
+    memo: dict[int, Any] = {id(backends): backends for backends, _ in contents}
+    # There are a thousand of them, and nobody changes them.
+    for _, _, iam in iam_backends.iter_backends():
+        memo.update((id(policy), policy) for policy in iam.aws_managed_policies)
+    return copy.deepcopy(contents, memo)
+
+
+def _fill_account(contents: list[tuple[BackendDict[Any], dict[str, Any]]]) -> None:
+    for backends in BackendDict._instances:
+        backends.clear()
+    BackendDict._instances.clear()
+    for backends, of_accounts in _copied(contents):
+        backends.update(of_accounts)
+        BackendDict._instances.append(backends)
+    owners = {
+        name: (partition, account_id)
+        for account_id, partition, backend in s3_backends.iter_backends()
+        for name in backend.buckets
+    }
+    s3_backends.bucket_accounts.clear()
+    s3_backends.bucket_accounts.update(owners)
+
+
 class _QuietHandler(MotoRequestHandler):
     def log_request(self, *args: Any) -> None:
         pass
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
 
 
 def main() -> None:
@@ -141,6 +185,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     for service in (lean, eks, stacks, templates, databases, database_versions, buckets):
         service.install()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     gateway = Gateway(DomainDispatcherApplication(create_backend_app))
     make_server("127.0.0.1", arguments.port, gateway, threaded=True, request_handler=_QuietHandler).serve_forever()
 

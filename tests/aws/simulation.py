@@ -43,6 +43,8 @@ class Simulation:
         port = free_port()
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.aws.server", "--port", str(port)],
+            # It ends when this is closed: with this process, however that ends.
+            stdin=subprocess.PIPE,
             cwd=ROOT,
             env={
                 **os.environ,
@@ -125,6 +127,14 @@ class Simulation:
         :param reason: What AWS is to say about it.
         """
         self._control("spoil", kind=kind, reason=reason)
+
+    def save(self, name: str = "") -> None:
+        """Remember what is in the account."""
+        self._control("save", name=name)
+
+    def restore(self, name: str = "") -> None:
+        """Make the account as it was when it was saved under this name."""
+        self._control("restore", name=name)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -11,32 +11,34 @@ if TYPE_CHECKING:
 
     from airflow.sdk import DAG, BaseOperator
 
+    from airflow_eks_dask.hooks.aws import AwsClients
+
 
 class Run:
     """
     One run of a DAG in this process; stands in for the task instance that operators ask for results.
 
     ``plans``: what each task said it would do, by its id.
+
+    :param aws: What all tasks use: clients take longer to make than all else together.
+    :param results: Those of tasks that ran before.
     """
 
-    def __init__(self, dag: DAG) -> None:
+    def __init__(self, dag: DAG, aws: AwsClients, results: dict[str, Any] | None = None) -> None:
         self._dag = dag
-        self._results: dict[str, Any] = {}
+        self._aws = aws
+        self._results = results or {}
         self._task_id = ""
         self.plans: dict[str, list[dict[str, Any]]] = {}
 
-    def execute(self) -> dict[str, Any]:
-        """
-        Run all tasks, each after those it depends on, and return their results.
-
-        :raises Exception: A task failed; no other was run.
-        """
-        for task in in_order(self._dag):
-            self._task_id = task.task_id
-            context = {"ti": self, "task_instance": self, "task": task}
-            task.render_template_fields(context, self._dag.get_template_env())
-            self._results[task.task_id] = task.execute(context)
-        return self._results
+    def execute(self, task: BaseOperator) -> Any:
+        """Run a task, and return what it returns."""
+        self._task_id = task.task_id
+        task.aws = self._aws
+        context = {"ti": self, "task_instance": self, "task": task}
+        task.render_template_fields(context, self._dag.get_template_env())
+        self._results[task.task_id] = task.execute(context)
+        return self._results[task.task_id]
 
     def xcom_pull(self, task_ids: str) -> Any:
         """Return what a task has returned."""
@@ -60,15 +62,18 @@ def in_order(dag: DAG) -> list[BaseOperator]:
     return ordered
 
 
-def run(make: Callable[..., DAG], **parameters: Any) -> Run:
+def run(make: Callable[..., DAG], aws: AwsClients, **parameters: Any) -> Run:
     """
     Run a DAG to its end.
 
     :param make: :func:`bootstrap` or :func:`teardown`.
+    :param aws: What all tasks use.
     :param parameters: Of all tasks.
     """
-    one = Run(make(**{"deferrable": False, "poll_interval": 0.01, **parameters}))
-    one.execute()
+    dag = make(**{"deferrable": False, "poll_interval": 0.01, "patience": 0, **parameters})
+    one = Run(dag, aws)
+    for task in in_order(dag):
+        one.execute(task)
     return one
 
 
