@@ -137,6 +137,17 @@ class Simulation:
         self._control("restore", name=name)
 
     @property
+    def connection(self) -> dict[str, str]:
+        """The same connection as Airflow's REST API takes it."""
+        return {
+            "connection_id": "aws_default",
+            "conn_type": "aws",
+            "login": "test",
+            "password": "test",
+            "extra": json.dumps({"region_name": REGION, "endpoint_url": self.url}),
+        }
+
+    @property
     def environment(self) -> dict[str, str]:
         """Environment variables with which Airflow's connection ``aws_default``, and boto3, lead here."""
         connection = {

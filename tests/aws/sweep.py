@@ -16,6 +16,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -92,24 +93,25 @@ class Stage:
         self._simulation = simulation
         self._aws = MortalClients()
 
-    def tasks(self, dag: str) -> Iterator[tuple[str, Callable[[], None], int]]:
+    def tasks(self, dag_name: str) -> Iterator[tuple[str, Callable[[], Any], int]]:
         """
         Run a DAG task by task, undisturbed, and stop before each.
 
         :return: A task's name, how to run it alone, and how many calls it makes.
         """
         done: dict[str, Any] = {}
-        for name in [task.task_id for task in whole.in_order(DAGS[dag](**PARAMETERS))]:
+        for name in [task.task_id for task in whole.in_order(DAGS[dag_name](**PARAMETERS))]:
 
-            def run(name: str = name) -> None:
-                fresh = DAGS[dag](**PARAMETERS)
-                whole.Run(fresh, self._aws, done).execute(fresh.get_task(name))
+            def run(name: str = name) -> Any:
+                dag = DAGS[dag_name](**PARAMETERS)
+                return whole.Run(dag, self._aws, dict(done)).execute(dag.get_task(name))
 
             self._simulation.save()
             self._aws.calls = self._aws.dies_after = 0
-            done[name] = whole.Run(fresh := DAGS[dag](**PARAMETERS), self._aws, done).execute(fresh.get_task(name))
+            result = run()
             calls = self._aws.calls
             yield name, run, calls
+            done[name] = result
 
     def undisturbed(self, run: Callable[[], None]) -> tuple[list[str], dict[str, list[str]]]:
         """Return the changes that a task makes, and the account after it."""
@@ -166,60 +168,59 @@ def quick() -> ExitStack:
     return stack
 
 
-def sweep(part: int, parts: int, chosen: Callable[[list[Point]], list[Point]]) -> tuple[int, list[str]]:
+def sweep(simulation: Simulation, choose: Callable[[list[Point]], list[Point]]) -> tuple[int, list[str]]:
     """
-    Try a part of all points on a simulated AWS of its own.
+    Try points of all tasks, one task after the other, on an empty account.
 
-    :param chosen: Which of the points of a task to try.
+    :param choose: Says which of the points of a task to try.
     :return: How many points were tried, and what was wrong.
     """
-    logging.disable(logging.CRITICAL)
     tried, wrong = 0, []
-    with Simulation.started() as simulation, mock.patch.dict(os.environ, simulation.environment), quick():
-        stage = Stage(simulation)
-        number = 0
-        for dag in DAGS:
-            for task, run, calls in stage.tasks(dag):
-                simulation.save("after")
-                mine = [
-                    each
-                    for index, each in enumerate(chosen(points(dag, task, calls)))
-                    if (number + index) % parts == part
-                ]
-                number += calls
-                expected = stage.undisturbed(run) if mine else None
-                for point in mine:
-                    tried += 1
-                    wrong += [f"{point}: {what}" for what in stage.try_point(run, point, expected)]
-                simulation.restore("after")
+    stage = Stage(simulation)
+    for dag in DAGS:
+        for task, run, calls in stage.tasks(dag):
+            chosen = choose(points(dag, task, calls))
+            if not chosen:
+                continue
+            simulation.save("after")
+            expected = stage.undisturbed(run)
+            for point in chosen:
+                tried += 1
+                wrong += [f"{point}: {what}" for what in stage.try_point(run, point, expected)]
+            simulation.restore("after")
     return tried, wrong
 
 
-def _everything(found: list[Point]) -> list[Point]:
-    return found
+def sample(number: int, seed: int) -> Callable[[list[Point]], list[Point]]:
+    """
+    Return a choice of points.
+
+    :param number: About one of so many tasks gets a point.
+    """
+    dice = random.Random(seed)
+    return lambda found: [dice.choice(found)] if dice.randrange(number) == 0 and found else []
+
+
+def _sweep_part(part: int, parts: int) -> tuple[int, list[str]]:
+    """Try every so manieth point, on a simulated AWS of its own."""
+    logging.disable(logging.CRITICAL)
+    with Simulation.started() as simulation, mock.patch.dict(os.environ, simulation.environment), quick():
+        return sweep(simulation, lambda found: found[part::parts])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.aws.sweep", description=__doc__)
-    parser.add_argument("--long", action="store_true", help="all points; otherwise one of each kind for each task")
+    parser.add_argument("--long", action="store_true", help="all points; otherwise a twentieth of them")
     parser.add_argument("--processes", type=int, default=2, help="simulated AWS accounts at a time")
     arguments = parser.parse_args()
-    chosen = _everything if arguments.long else sample
+    parts = arguments.processes * (1 if arguments.long else 20)
     started = time.monotonic()
     with ProcessPoolExecutor(arguments.processes) as pool:
-        parts = [pool.submit(sweep, part, arguments.processes, chosen) for part in range(arguments.processes)]
-        results = [part.result() for part in parts]
+        results = list(pool.map(_sweep_part, range(arguments.processes), repeat(parts)))
     wrong = [line for _, lines in results for line in lines]
-    print(
-        f"{sum(tried for tried, _ in results)} points tried in {time.monotonic() - started:.0f} s, {len(wrong)} wrong"
-    )
-    print("\n".join(wrong))
+    tried = sum(number for number, _ in results)
+    print(f"{tried} points tried in {time.monotonic() - started:.0f} s, {len(wrong)} wrong", *wrong, sep="\n")
     return 1 if wrong else 0
-
-
-def sample(found: list[Point], seed: int = 1) -> list[Point]:
-    """Return one point of each task, the same ones each time."""
-    return [random.Random(f"{seed} {found[0]}").choice(found)] if found else []
 
 
 if __name__ == "__main__":
