@@ -9,7 +9,7 @@ AIRFLOW_OLDEST := 3.2.2
 BREAKING := 'fastapi<0.137'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-chaos test-oldest lint types build constraints benchmark clean chaos
+.PHONY: help demo test test-unit test-aws test-integration test-chaos test-oldest lint types build constraints benchmark clean chaos
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -17,10 +17,13 @@ help: ## Show the targets
 demo: $(VENV)/.installed ## Run Airflow on an embedded Dask cluster and a sample pipeline on it (options: DEMO="--keep")
 	$(BIN)/airflow eks-dask demo $(DEMO)
 
-test: test-unit test-integration test-chaos ## All tests, with the newest Airflow
+test: test-unit test-aws test-integration test-chaos ## All tests, with the newest Airflow
 
 test-unit: $(VENV)/.installed ## Fast tests
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest -n auto tests/unit
+
+test-aws: $(VENV)/.installed ## Tests of what is built on AWS, against a simulation of it
+	$(BIN)/python -m pytest -n auto tests/aws
 
 test-integration: $(VENV)/.installed ## Tests with real Airflow, Dask and PostgreSQL processes
 	$(BIN)/python -m pytest tests/integration

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, SSLError
 
 from airflow_eks_dask.hooks.aws import error_code
 from airflow_eks_dask.resources.base import Progress, State
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 _PASSING = ("Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown")
 
+_MOST_FAILURES = 10
+"""Looks in a row that may fail, each after the attempts that botocore makes by itself."""
+
 
 def is_passing(error: BotoCoreError | ClientError) -> bool:
     """Whether an error says that AWS, or the way to it, has too much to do: asking again later may help."""
     if not isinstance(error, ClientError):
-        return True
+        return isinstance(error, HTTPClientError) and not isinstance(error, SSLError)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return error_code(error) in _PASSING or status >= 500
 
@@ -43,19 +46,24 @@ class Watcher:
         self._aws = aws
         self._log = log
         self._told: set[str] = set()
+        self._failures = 0
 
     def look(self) -> Progress:
         """
         Return where the resource stands now; pending if that can't be found out at the moment.
 
-        :raises ClientError: AWS refuses to tell.
+        :raises ClientError: AWS refuses to tell, or has had too much to do for many looks.
+        :raises BotoCoreError: AWS can't be asked: there are no credentials, or has not been reached for many looks.
         """
         try:
             progress = self._resource.progress(self._aws)
         except (BotoCoreError, ClientError) as error:
-            if not is_passing(error):
+            self._failures += 1
+            if not is_passing(error) or self._failures > _MOST_FAILURES:
                 raise
             progress = Progress(State.PENDING, (f"AWS could not be asked, will ask again: {error}",))
+        else:
+            self._failures = 0
         for line in progress.detail:
             if line not in self._told:
                 self._told.add(line)
