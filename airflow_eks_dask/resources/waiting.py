@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, SSLError
+from botocore import exceptions
+from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_eks_dask.hooks.aws import error_code
 from airflow_eks_dask.resources.base import Progress, State
@@ -22,7 +23,8 @@ _MOST_FAILURES = 10
 def is_passing(error: BotoCoreError | ClientError) -> bool:
     """Whether an error says that AWS, or the way to it, has too much to do: asking again later may help."""
     if not isinstance(error, ClientError):
-        return isinstance(error, HTTPClientError) and not isinstance(error, SSLError)
+        unreached = isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError))
+        return unreached and not isinstance(error, exceptions.SSLError)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return error_code(error) in _PASSING or status >= 500
 
