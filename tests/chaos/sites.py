@@ -31,7 +31,7 @@ WORKERS = 2
 SLOTS_PER_WORKER = 2
 LIMITS = {"parallelism": 64, "max_active_tasks_per_dag": 64}
 # For as long as an API server takes to start on a machine with much to do; the defaults give up after some 15 s.
-PATIENCE = {"max_failed_heartbeats": 24, "execution_api_retries": 12, "execution_api_retry_wait_max": 10}
+PATIENCE = {"max_failed_heartbeats": 60, "execution_api_retries": 40, "execution_api_retry_wait_max": 10}
 
 
 @dataclass
