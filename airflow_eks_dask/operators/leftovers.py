@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.configuration import conf
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
-from airflow.sdk import BaseOperator
 
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.operators._table import table
+from airflow_eks_dask.operators._text import TextOperator
 from airflow_eks_dask.resources import leftovers, validation
 from airflow_eks_dask.resources.base import ResourceError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class LeftoversOperator(BaseOperator):
+class LeftoversOperator(TextOperator):
     """
     List all that is left of a cluster and of what was made for it. Changes nothing.
 

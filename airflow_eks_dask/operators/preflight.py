@@ -6,10 +6,9 @@ import inspect
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator
-
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.operators._table import table
+from airflow_eks_dask.operators._text import TextOperator
 from airflow_eks_dask.preflight import checks
 from airflow_eks_dask.preflight.finding import Severity
 from airflow_eks_dask.preflight.wanted import Wanted
@@ -32,7 +31,7 @@ def _with_fields_of_wanted(signature: inspect.Signature) -> inspect.Signature:
     return signature.replace(parameters=[*own[:-1], *fields, own[-1]])
 
 
-class PreflightOperator(BaseOperator):
+class PreflightOperator(TextOperator):
     """
     Find out all that would stop a bootstrap, before anything is made. Changes nothing.
 

@@ -9,13 +9,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.configuration import conf
-from airflow.sdk import BaseOperator
 from botocore.exceptions import ClientError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.hooks.pricing import Prices
 from airflow_eks_dask.links.aws import AwsConsoleLink
+from airflow_eks_dask.operators._text import TextOperator
 from airflow_eks_dask.resources.base import Action, Plan, Progress, Resource, ResourceError, State
 from airflow_eks_dask.resources.waiting import Watcher
 from airflow_eks_dask.triggers.resource import ResourceTrigger
@@ -35,7 +35,7 @@ _ROUNDS_WITHOUT_EFFECT = 5
 """How often a change is made again that AWS took and does not show: what it tells may be older than what it did."""
 
 
-class ResourceOperator(BaseOperator):
+class ResourceOperator(TextOperator):
     """
     Looks after one AWS resource; its further parameters are those of :attr:`resource_class`.
 

@@ -35,7 +35,7 @@ def operator_classes() -> dict[str, type[BaseOperator]]:
     return {
         name: each
         for module in modules(operators)
-        if module is not resource
+        if module is not resource and not module.__name__.rpartition(".")[2].startswith("_")
         for name, each in inspect.getmembers(module, inspect.isclass)
         if issubclass(each, BaseOperator) and each.__module__ == module.__name__
     }
