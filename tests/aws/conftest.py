@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from botocore.loaders import JSONFileLoader, Loader
 
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.operators.resource import PLAN_KEY
+from tests.aws.answers import forget_answers
 from tests.aws.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -48,9 +50,20 @@ def simulation(_running_simulation: Simulation, monkeypatch: pytest.MonkeyPatch)
     return _running_simulation
 
 
-@pytest.fixture
-def aws(simulation: Simulation) -> AwsClients:
+@cache
+def clients(connection: str) -> AwsClients:
+    """Return the clients of one connection, for all tests: they take longer to make than most tests."""
     return AwsClients()
+
+
+def shared_clients() -> AwsClients:
+    return clients(os.environ["AIRFLOW_CONN_AWS_DEFAULT"])
+
+
+@pytest.fixture
+def aws(simulation: Simulation) -> Iterator[AwsClients]:
+    yield shared_clients()
+    forget_answers(shared_clients())
 
 
 class Converge:
@@ -67,6 +80,7 @@ class Converge:
         self.plans = []
         operator.deferrable = False
         operator.poll_interval = 0.01
+        operator.aws = shared_clients()
         return operator.execute({"ti": self, "task_instance": self, "task": operator, **context})
 
     def xcom_push(self, key: str, value: Any, **_: Any) -> None:
@@ -81,5 +95,5 @@ class Converge:
 
 
 @pytest.fixture
-def converge(simulation: Simulation) -> Converge:
+def converge(aws: AwsClients) -> Converge:
     return Converge()

@@ -151,7 +151,7 @@ def test_what_is_left_can_be_a_warning(simulation, run, monkeypatch):
     assert said[-1] == f"2 left of {NAME}"
 
 
-def test_it_looks_again_for_what_aws_is_late_to_forget(simulation, converge):
+def test_it_looks_again_for_what_aws_is_late_to_forget(aws, converge):
     operator = look(patience=60)
     arn = "arn:aws:ec2:eu-central-1:123456789012:vpc/vpc-1"
     late = [[{"ResourceARN": arn}], []]
@@ -159,7 +159,7 @@ def test_it_looks_again_for_what_aws_is_late_to_forget(simulation, converge):
     def respond(TagFilters, **_):  # noqa: N803
         return {"ResourceTagMappingList": late.pop(0) if TagFilters[0]["Key"] == TAG else []}
 
-    answer(operator.aws, "resourcegroupstaggingapi", "GetResources", respond)
+    answer(aws, "resourcegroupstaggingapi", "GetResources", respond)
     assert converge(operator)["left"] == []
     assert late == []
 

@@ -181,17 +181,17 @@ def costly(**wanted):
 
 
 @pytest.mark.parametrize(("wanted", "expected"), [({}, 73), ({"existing": True}, 0)])
-def test_the_plan_of_a_dry_run_tells_the_cost(converge, wanted, expected):
+def test_the_plan_of_a_dry_run_tells_the_cost(aws, converge, wanted, expected):
     operator = costly(dry_run=True, **wanted)
     listed = {"PriceList": [json.dumps(entry("EUC1-AmazonEKS-Hours:perCluster", 0.1))]}
-    answer(operator.aws, "pricing", "GetProducts", lambda **_: listed, "us-east-1")
+    answer(aws, "pricing", "GetProducts", lambda **_: listed, "us-east-1")
     converge(operator)
     assert converge.plans[0]["monthly_cost"] == expected
 
 
-def test_where_things_are_done_no_price_is_asked_for(converge):
+def test_where_things_are_done_no_price_is_asked_for(aws, converge):
     operator = costly()
-    asked = answer(operator.aws, "pricing", "GetProducts", lambda **_: {"PriceList": []}, "us-east-1")
+    asked = answer(aws, "pricing", "GetProducts", lambda **_: {"PriceList": []}, "us-east-1")
     converge(operator)
     assert asked == []
     assert all("monthly_cost" not in plan for plan in converge.plans)
