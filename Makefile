@@ -9,7 +9,7 @@ AIRFLOW_OLDEST := 3.2.2
 BREAKING := 'fastapi<0.137'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-aws test-integration test-chaos test-oldest lint types build constraints benchmark clean chaos
+.PHONY: help demo test test-unit test-aws test-integration test-chaos test-oldest sweep policy lint types build constraints benchmark clean chaos
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -36,6 +36,12 @@ test-oldest: $(VENV)-$(AIRFLOW_OLDEST)/.installed ## The tests that concern Airf
 
 chaos: $(VENV)-benchmark/.installed ## Break everything, CeleryExecutor too, and write what came of it into docs/faults.md
 	$(VENV)-benchmark/bin/python -m tests.chaos --long --executor dask --executor celery --output docs/faults.md
+
+sweep: $(VENV)/.installed ## Let every AWS call of bootstrap and teardown fail, in every way, and run again (long)
+	$(BIN)/python -m tests.aws.sweep --long
+
+policy: $(VENV)/.installed ## Write anew the IAM policy that bootstrap and teardown need
+	$(BIN)/python -m tests.aws.iam_policy --output docs/iam-policy.json
 
 lint: $(VENV)/.installed ## Style
 	$(BIN)/ruff check .
