@@ -62,7 +62,9 @@ def contents(simulation: Simulation) -> dict[str, list[str]]:
     for service, lists in LISTS.items():
         client = simulation.boto(service)
         for operation, key in lists.items():
-            found[operation] = _canonical(getattr(client, operation)()[key])
+            # AWS shows for a while what was deleted.
+            there = [each for each in getattr(client, operation)()[key] if each.get("State") != "deleted"]
+            found[operation] = _canonical(there)
     found["roles in full"] = [_canonical(each) for each in _roles(simulation.boto("iam"))]
     found["buckets in full"] = [_canonical(each) for each in _buckets(simulation.boto("s3"))]
     found["eks"] = [_canonical(each) for each in _eks(simulation.boto("eks"))]

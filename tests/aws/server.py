@@ -78,6 +78,8 @@ class Gateway:
         if kind in faults.ANSWERED:
             status, content_type, body = faults.answer(kind, call)
             response = Response(body, status, content_type=content_type)
+        elif call.service == "pricing":
+            response = Response(json.dumps({"FormatVersion": "aws_v1", "PriceList": []}), mimetype="application/json")
         elif kind != "timeout":
             response = Response.from_app(self._aws, environ, buffered=True)
         if kind not in faults.CUT:

@@ -195,13 +195,18 @@ def _delete_association(ec2: Any, association: Any) -> None:
                 ec2.disassociate_route_table(association_id)
 
 
+def _delete_nat_gateway(ec2: Any, gateway: Any) -> None:
+    ec2.delete_nat_gateway(gateway.id)
+    ec2.delete_network_interface(gateway._eni.id)
+
+
 _DELETIONS: dict[str, Callable[[Any, Any], Any]] = {
     "RouteTable": lambda ec2, table: ec2.delete_route_table(table.id),
     "SubnetRouteTableAssociation": _delete_association,
     "InternetGateway": lambda ec2, gateway: ec2.delete_internet_gateway(gateway.id),
     "VPCGatewayAttachment": lambda ec2, each: ec2.detach_internet_gateway(each.gateway_id, each.vpc_id),
     "VPCEndpoint": lambda ec2, endpoint: ec2.vpc_end_points.pop(endpoint.id),
-    "NatGateway": lambda ec2, gateway: ec2.delete_nat_gateway(gateway.id),
+    "NatGateway": _delete_nat_gateway,
     "EIP": lambda ec2, address: ec2.release_address(allocation_id=address.allocation_id),
     "SecurityGroup": lambda ec2, group: ec2.delete_security_group(group_id=group.id),
 }
