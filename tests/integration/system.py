@@ -25,8 +25,8 @@ BUNDLES = (
     {"name": "tests", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {}},
 )
 
-# What the tasks of the samples import: a second of each task on a machine this small.
-PRELOAD = "pandas, pyarrow.parquet, dask.dataframe"
+# What the tasks of samples and of AWS import: a second or two of each task on a machine this small.
+PRELOAD = "pandas, pyarrow.parquet, dask.dataframe, airflow_eks_dask.operators.access, airflow_eks_dask.operators.eks"
 
 # A scheduler that was killed is taken for dead after 10 s, and its tasks are looked after within 5 s more; the defaults
 # are 30 s and 5 min.

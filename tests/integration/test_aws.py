@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DURATIONS = {"cluster": 20, "database": 16, "nodegroup": 6, "stack": 4}
 """Seconds; 10, 8, 3 and 2 minutes in AWS."""
+TIMEOUT = 600.0
 CRITICAL_PATH = ("network", "cluster", "addon_vpc-cni", "nodes", "addon_coredns")
 
 
@@ -39,11 +40,11 @@ def tasks(system, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
     return {each["task_id"]: each for each in found}
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3 * TIMEOUT)
 @only("embedded")
 def test_everything_is_built_once_and_removed(system, simulation, connection):
     started = time.monotonic()
-    run_id = system.run("aws_bootstrap", timeout=280)
+    run_id = system.run("aws_bootstrap", timeout=TIMEOUT)
     took = time.monotonic() - started
     ideal = DURATIONS["stack"] + DURATIONS["cluster"] + DURATIONS["nodegroup"]
     print(f"\nbootstrap: {took:.0f} s, of which AWS takes {ideal} s on the critical path")
@@ -57,9 +58,9 @@ def test_everything_is_built_once_and_removed(system, simulation, connection):
     assert "CREATING" in said
 
     simulation.forget_calls()
-    system.run("aws_bootstrap", timeout=180)
+    system.run("aws_bootstrap", timeout=TIMEOUT)
     assert simulation.writes() == []
 
-    run_id = system.run("aws_teardown", timeout=280)
+    run_id = system.run("aws_teardown", timeout=TIMEOUT)
     assert system.returned("aws_teardown", run_id, "leftovers") == {"left": [], "kept": []}
     assert simulation.boto("eks").list_clusters()["clusters"] == []
