@@ -1,4 +1,4 @@
-"""What moto builds for each new account, cut down to what is used here: a thousand policies and images take a second."""
+"""What moto builds for each new account, cut down to what is used: a thousand policies and images take a second."""
 
 from __future__ import annotations
 
