@@ -20,11 +20,14 @@ import yaml
 
 from airflow_eks_dask.hooks.aws import AwsClients
 from tests.aws import whole
+from tests.aws.meddling import meddle
 from tests.aws.simulation import ROOT, Simulation
 from tests.aws.sweep import quick
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from airflow.sdk import DAG
 
     from tests.aws.calls import Call
 
@@ -197,12 +200,23 @@ PASSED_TO = ("eks.amazonaws.com", "ec2.amazonaws.com", "pods.eks.amazonaws.com")
 
 
 def recorded(simulation: Simulation, aws: AwsClients) -> list[Call]:
-    """Return the calls that bootstrap and teardown make, in a dry run too."""
-    simulation.forget_calls()
-    whole.run(whole.bootstrap, aws, dry_run=True)
-    for make in (whole.bootstrap, whole.bootstrap, whole.teardown, whole.teardown):
-        whole.run(make, aws)
-    return simulation.calls()
+    """Return the calls that bootstrap and teardown make: at first, again, to mend and to change what is there."""
+    calls: list[Call] = []
+
+    def record(make: Callable[..., DAG], **parameters: Any) -> None:
+        simulation.forget_calls()
+        whole.run(make, aws, **parameters)
+        calls.extend(simulation.calls())
+
+    record(whole.bootstrap, dry_run=True)
+    record(whole.bootstrap)
+    meddle(simulation)
+    record(whole.bootstrap, dry_run=True)
+    record(whole.bootstrap)
+    record(whole.bootstrap, tags={"team": "data"})
+    record(whole.teardown)
+    record(whole.teardown)
+    return calls
 
 
 def text(document: dict[str, Any]) -> str:

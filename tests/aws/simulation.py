@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from airflow_eks_dask.local.ports import free_port
+from airflow_eks_dask.local.ports import ReservedPort
 from tests.aws.calls import Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REGION = "eu-central-1"
-START_TIMEOUT = 60.0
+START_TIMEOUT = 120.0
 ROOT = Path(__file__).parents[2]
 
 
@@ -40,9 +40,9 @@ class Simulation:
     @contextmanager
     def started(cls) -> Iterator[Simulation]:
         """Start the process, and end it with the block."""
-        port = free_port()
+        port = ReservedPort()
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.aws.server", "--port", str(port)],
+            [sys.executable, "-m", "tests.aws.server", "--port", str(port.number)],
             # It ends when this is closed: with this process, however that ends.
             stdin=subprocess.PIPE,
             cwd=ROOT,
@@ -53,12 +53,13 @@ class Simulation:
             },
         )
         try:
-            simulation = cls(f"http://127.0.0.1:{port}")
+            simulation = cls(f"http://127.0.0.1:{port.number}")
             simulation._await_start(process)
             yield simulation
         finally:
             process.terminate()
             process.wait(10)
+            port.close()
 
     def _await_start(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_TIMEOUT

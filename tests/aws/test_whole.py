@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.aws import account, whole
+from tests.aws.meddling import meddle
 
 
 @pytest.fixture(autouse=True)
@@ -35,4 +36,33 @@ def test_what_is_built_twice_is_built_once_and_what_is_removed_twice_is_gone(sim
 def test_a_dry_run_of_everything_changes_nothing(simulation, aws):
     dry = whole.run(whole.bootstrap, aws, dry_run=True)
     assert {plan["action"] for plans in dry.plans.values() for plan in plans} == {"create"}
+    assert simulation.writes() == []
+
+
+def test_what_somebody_did_behind_our_back_is_shown_and_mended(simulation, aws):
+    whole.run(whole.bootstrap, aws)
+    built = account.contents(simulation)
+    tasks = meddle(simulation)
+    simulation.forget_calls()
+    dry = whole.run(whole.bootstrap, aws, dry_run=True)
+    assert {task for task, plans in dry.plans.items() if plans[0]["action"] != "leave"} == tasks
+    # What CloudFormation would do, it says only of a change set.
+    assert set(simulation.writes()) == {"cloudformation:CreateChangeSet", "cloudformation:DeleteChangeSet"}
+
+    whole.run(whole.bootstrap, aws)
+    simulation.forget_calls()
+    whole.run(whole.bootstrap, aws)
+    assert simulation.writes() == []
+    mended = account.contents(simulation)
+    # It tells that it was updated.
+    del built["describe_stacks"], mended["describe_stacks"]
+    assert account.differences(built, mended) == []
+
+
+def test_other_tags_reach_everything(simulation, aws):
+    whole.run(whole.bootstrap, aws)
+    tagged = whole.run(whole.bootstrap, aws, tags={"team": "data"})
+    assert {plans[0]["action"] for plans in tagged.plans.values()} == {"change"}
+    simulation.forget_calls()
+    whole.run(whole.bootstrap, aws, tags={"team": "data"})
     assert simulation.writes() == []
