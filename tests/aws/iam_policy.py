@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 from collections import defaultdict
@@ -22,7 +21,7 @@ from airflow_eks_dask.hooks.aws import AwsClients
 from tests.aws import whole
 from tests.aws.meddling import meddle
 from tests.aws.simulation import ROOT, Simulation
-from tests.aws.sweep import quick
+from tests.aws.sweep import quick, silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -230,7 +229,7 @@ def main() -> int:
     what.add_argument("--check", action="store_true", help=f"fail if {FILE.name} is not what would be written")
     what.add_argument("--output", type=Path, help="write the policy into this file")
     arguments = parser.parse_args()
-    logging.disable(logging.CRITICAL)
+    silence()
     with Simulation.started() as simulation, mock.patch.dict(os.environ, simulation.environment), quick():
         made = text(policy(recorded(simulation, AwsClients())))
     if arguments.output:

@@ -20,6 +20,8 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import structlog
+
 from airflow_eks_dask.hooks.aws import AwsClients
 from tests.aws import account, whole
 from tests.aws.simulation import Simulation
@@ -91,7 +93,7 @@ class Stage:
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
-        self._aws = MortalClients()
+        self.aws = MortalClients()
 
     def tasks(self, dag_name: str) -> Iterator[tuple[str, Callable[[], Any], int]]:
         """
@@ -104,12 +106,12 @@ class Stage:
 
             def run(name: str = name) -> Any:
                 dag = DAGS[dag_name](**PARAMETERS)
-                return whole.Run(dag, self._aws, dict(done)).execute(dag.get_task(name))
+                return whole.Run(dag, self.aws, dict(done)).execute(dag.get_task(name))
 
             self._simulation.save()
-            self._aws.calls = self._aws.dies_after = 0
+            self.aws.calls = self.aws.dies_after = 0
             result = run()
-            calls = self._aws.calls
+            calls = self.aws.calls
             yield name, run, calls
             done[name] = result
 
@@ -133,7 +135,7 @@ class Stage:
         """Let a task fail, run it again, and return what is other than it should be."""
         self._simulation.restore()
         self._simulation.forget_calls()
-        self._aws.calls, self._aws.dies_after = 0, point.nth if point.kind == "killed" else 0
+        self.aws.calls, self.aws.dies_after = 0, point.nth if point.kind == "killed" else 0
         if point.kind != "killed":
             self._simulation.fail(point.kind, nth=point.nth, times=KINDS[point.kind])
         try:
@@ -143,7 +145,7 @@ class Stage:
         except Exception as error:  # noqa: BLE001  Any error will do, if the next run makes up for it.
             logging.getLogger(__name__).info("%s: %s", point, error)
         self._simulation.heal()
-        self._aws.dies_after = 0
+        self.aws.dies_after = 0
         try:
             run()
         except Exception as error:  # noqa: BLE001  It is what this is to find.
@@ -158,6 +160,12 @@ class Stage:
 def points(dag: str, task: str, calls: int) -> list[Point]:
     """Return all points of a task."""
     return [Point(dag, task, nth, kind) for nth in range(1, calls + 1) for kind in KINDS]
+
+
+def silence() -> None:
+    """Keep quiet what operators say: there would be a book of it."""
+    logging.disable(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 def quick() -> ExitStack:
@@ -188,6 +196,7 @@ def sweep(simulation: Simulation, choose: Callable[[list[Point]], list[Point]]) 
                 tried += 1
                 wrong += [f"{point}: {what}" for what in stage.try_point(run, point, expected)]
             simulation.restore("after")
+            print(f"{dag}, task {task}: {calls} calls, {len(chosen)} points", flush=True)
     return tried, wrong
 
 
@@ -203,7 +212,7 @@ def sample(number: int, seed: int) -> Callable[[list[Point]], list[Point]]:
 
 def _sweep_part(part: int, parts: int) -> tuple[int, list[str]]:
     """Try every so manieth point, on a simulated AWS of its own."""
-    logging.disable(logging.CRITICAL)
+    silence()
     with Simulation.started() as simulation, mock.patch.dict(os.environ, simulation.environment), quick():
         return sweep(simulation, lambda found: found[part::parts])
 
