@@ -173,6 +173,7 @@ CONNECTION_TYPE: dict[str, Any] = {
 INTEGRATION = "EKS and Dask"
 OPERATORS = (
     "access",
+    "aws_auth",
     "bucket",
     "database",
     "eks",

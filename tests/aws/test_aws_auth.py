@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from airflow_eks_dask.hooks.eks import KubernetesError
-from airflow_eks_dask.operators.access import DeleteAwsAuthOperator, EnsureAwsAuthOperator
+from airflow_eks_dask.operators.aws_auth import DeleteAwsAuthOperator, EnsureAwsAuthOperator
 from airflow_eks_dask.resources.aws_auth import ANNOTATION, AwsAuth
 from airflow_eks_dask.resources.base import UNKNOWN, ResourceError
 from tests.kubernetes_api import PATH, KubernetesApi
