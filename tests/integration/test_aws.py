@@ -62,6 +62,9 @@ def test_everything_is_built_once_and_removed(system, simulation, connection):
     assert system.returned("aws_bootstrap", run_id, "cluster")["endpoint"].endswith(".eks.amazonaws.com")
     said = system.client.task_log("aws_bootstrap", run_id, "cluster")
     assert "CREATING" in said
+    task = f"/dags/aws_bootstrap/dagRuns/{run_id}/taskInstances/cluster"
+    links = system.client.request("GET", f"{task}/links")["extra_links"]
+    assert links["AWS console"].startswith("https://console.aws.amazon.com/eks/clusters/")
 
     simulation.forget_calls()
     system.run("aws_bootstrap", timeout=TIMEOUT)
