@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_eks_dask.resources import auto_scaling, cost, validation
 from airflow_eks_dask.resources.base import UNKNOWN, Action, Plan, Progress, State
 from airflow_eks_dask.resources.eks import is_unknown
+from airflow_eks_dask.resources.iam_role import ROLE_NAME
 from airflow_eks_dask.resources.nodegroup import CAPACITY_TYPES, NODEGROUP_NAME, TAINT_EFFECTS
 from airflow_eks_dask.resources.stack import Stack
 
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 
 ARCHITECTURES = ("x86_64", "arm64")
 _MOST_INSTANCE_TYPES = 4
-_ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}")
 _PROFILE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:instance-profile/.+")
-_SUBNET_ID = re.compile(r"subnet-[0-9a-f]{8,17}")
 _LABEL_KEY = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?")
 _RESERVED_LABEL = re.compile(r"(?!(node|kubelet)\.kubernetes\.io/)([\w.-]*\.)?(kubernetes|k8s)\.io/.*")
@@ -98,7 +97,7 @@ class SelfManagedNodegroup(Stack):
         if self.existing:
             return problems
         problems += validation.needed("subnet_ids", self.subnet_ids)
-        problems += validation.all_match("subnet_ids", self.subnet_ids, _SUBNET_ID, "the id of a subnet")
+        problems += validation.all_match("subnet_ids", self.subnet_ids, validation.SUBNET_ID, "the id of a subnet")
         problems += validation.needed("instance_types", self.instance_types)
         what = "a type of EC2 instance such as m7i.large"
         problems += validation.all_match("instance_types", self.instance_types, validation.INSTANCE_TYPE, what)
@@ -120,7 +119,7 @@ class SelfManagedNodegroup(Stack):
             return ["give either node_role_name or instance_profile_arn"]
         if self.node_role_name:
             what = "1 to 64 letters, digits and +=,.@-_"
-            return validation.matches("node_role_name", self.node_role_name, _ROLE_NAME, what)
+            return validation.matches("node_role_name", self.node_role_name, ROLE_NAME, what)
         what = "the ARN of an instance profile"
         return validation.matches("instance_profile_arn", self.instance_profile_arn, _PROFILE, what)
 
