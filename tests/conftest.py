@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 # Before anything imports Airflow, which reads its configuration then and there.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-eks-dask-tests-")
+atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 # A shell that starts the tests in the background has it ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)

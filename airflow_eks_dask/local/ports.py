@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 
-ATTEMPTS = 50
+ATTEMPTS = 200
+# The kernel gives any port from its ephemeral range (from 32768 on Linux, ip(7)) to whoever connects to anything, also
+# in the seconds before a server opens the port that was chosen for it. From 30000 on Kubernetes has its node ports.
+PORTS = range(20000, 30000)
 
 
 class NoFreePortError(RuntimeError):
     """All ports are in use."""
 
     def __init__(self) -> None:
-        super().__init__("No TCP port of 127.0.0.1 is free. End some of the programs that hold them.")
+        super().__init__(
+            f"No TCP port of 127.0.0.1 from {PORTS.start} to {PORTS.stop - 1} was found free. "
+            "End some of the programs that hold them."
+        )
 
 
 def free_port(preferred: int = 0) -> int:
     """
-    Return a TCP port of 127.0.0.1 that nobody listens on at the moment.
+    Return a TCP port of 127.0.0.1 that nobody listens on at the moment, and that no outgoing connection will take.
 
     :param preferred: Port to return if it is free. 0: any.
     :raises NoFreePortError: if there is none.
     """
-    for port in (preferred, 0):
+    # The choice keeps programs apart that look for a port at the same time; nothing secret hangs on it.
+    candidates = random.SystemRandom().sample(PORTS, ATTEMPTS)
+    for port in ([preferred] if preferred else []) + candidates:
         with socket.socket() as listener:
             # As servers do: without it a port that was in use a moment ago looks busy for a minute.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 listener.bind(("127.0.0.1", port))
-                return int(listener.getsockname()[1])
+                return port
     raise NoFreePortError
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,11 @@ def test_a_busy_port_is_chosen_around(choose):
 def test_a_free_port_is_taken_as_asked():
     wanted = free_port()
     assert free_port(wanted) == wanted
+
+
+def test_a_chosen_port_is_none_that_the_kernel_gives_to_outgoing_connections():
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert not any(first <= free_port() <= last for _ in range(50))
 
 
 def test_a_reserved_port_is_chosen_around_before_its_server_has_started():
