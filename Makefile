@@ -7,9 +7,12 @@ AIRFLOW := 3.3.2
 AIRFLOW_OLDEST := 3.2.2
 # Releases that Airflow's own requirements admit and that break it: the DAG processor of 3.2.2 does not start.
 BREAKING := 'fastapi<0.137'
+WITH_OLDEST := VENV=.venv-$(AIRFLOW_OLDEST) AIRFLOW=$(AIRFLOW_OLDEST)
+# They wait more than they compute. Each one's output comes when it is done.
+IN_PARALLEL := --no-print-directory --jobs 2 --output-sync=target
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-aws test-integration test-chaos test-oldest sweep policy lint types build constraints benchmark clean chaos
+.PHONY: help demo test test-unit test-aws test-airflow test-dask test-chaos test-oldest sweep policy lint types build constraints benchmark clean chaos
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -17,22 +20,28 @@ help: ## Show the targets
 demo: $(VENV)/.installed ## Run Airflow on an embedded Dask cluster and a sample pipeline on it (options: DEMO="--keep")
 	$(BIN)/airflow eks-dask demo $(DEMO)
 
-test: test-unit test-aws test-integration test-chaos ## All tests, with the newest Airflow
+test: ## All tests, with the newest Airflow
+	$(MAKE) test-unit test-aws
+	$(MAKE) $(IN_PARALLEL) test-airflow test-dask test-chaos
 
 test-unit: $(VENV)/.installed ## Fast tests
-	$(BIN)/python -m pytest -n auto tests/unit
+	$(BIN)/python -m pytest -n auto tests/unit $(UNIT)
 
 test-aws: $(VENV)/.installed ## Tests of what is built on AWS, against a simulation of it
 	$(BIN)/python -m pytest -n auto tests/aws
 
-test-integration: $(VENV)/.installed ## Tests with real Airflow, Dask and PostgreSQL processes
-	$(BIN)/python -m pytest tests/integration
+test-airflow: $(VENV)/.installed ## Tests with a whole Airflow, PostgreSQL and Dask in processes of their own
+	$(BIN)/python -m pytest tests/integration -m "not any_airflow"
+
+test-dask: $(VENV)/.installed ## Tests with Dask in processes of its own
+	$(BIN)/python -m pytest tests/integration -m any_airflow
 
 test-chaos: $(VENV)/.installed ## Break things while a DAG runs: nothing is lost, nothing runs twice (long form: CHAOS=--long)
 	$(BIN)/python -m pytest tests/chaos $(CHAOS)
 
-test-oldest: $(VENV)-$(AIRFLOW_OLDEST)/.installed ## The tests that concern Airflow, with the oldest supported version
-	$(VENV)-$(AIRFLOW_OLDEST)/bin/python -m pytest tests/unit tests/integration -m "not any_airflow"
+test-oldest: ## The tests that concern Airflow, with the oldest supported version
+	$(MAKE) $(WITH_OLDEST) test-unit UNIT='-m "not any_airflow"'
+	$(MAKE) $(WITH_OLDEST) $(IN_PARALLEL) test-airflow test-chaos
 
 chaos: $(VENV)-benchmark/.installed ## Break everything, CeleryExecutor too, and write what came of it into docs/faults.md
 	$(VENV)-benchmark/bin/python -m tests.chaos --long --executor dask --executor celery --output docs/faults.md
@@ -70,9 +79,6 @@ clean: ## Remove what the other targets made
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints/airflow-$(AIRFLOW).txt
 	@$(MAKE) --no-print-directory install INTO=$(VENV) VERSION=$(AIRFLOW)
-
-$(VENV)-$(AIRFLOW_OLDEST)/.installed: setup.cfg pyproject.toml constraints/airflow-$(AIRFLOW_OLDEST).txt
-	@$(MAKE) --no-print-directory install INTO=$(VENV)-$(AIRFLOW_OLDEST) VERSION=$(AIRFLOW_OLDEST)
 
 $(VENV)-benchmark/.installed: setup.cfg pyproject.toml constraints/airflow-$(AIRFLOW).txt
 	@$(MAKE) --no-print-directory install INTO=$(VENV)-benchmark VERSION=$(AIRFLOW) EXTRA=test,benchmarks

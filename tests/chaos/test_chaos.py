@@ -14,8 +14,6 @@ from tests.chaos.sites import Site, dask_site
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.xdist_group("chaos")
-
 SEED = 20_261_123
 
 

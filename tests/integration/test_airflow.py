@@ -14,8 +14,6 @@ import pytest
 from tests.conftest import eventually
 from tests.integration.system import only
 
-pytestmark = pytest.mark.xdist_group("airflow")
-
 TOKEN = re.compile(r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}")
 
 

@@ -14,8 +14,6 @@ from tests.integration.system import only
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.xdist_group("airflow")
-
 MINUTES = {"cluster": 10, "database": 8, "nodegroup": 3, "stack": 2}
 """What AWS takes for each."""
 DURATIONS = {kind: 2.0 * minutes for kind, minutes in MINUTES.items()}

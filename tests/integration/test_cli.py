@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
-pytestmark = [pytest.mark.any_airflow, pytest.mark.xdist_group("cli")]
+pytestmark = pytest.mark.any_airflow
 COMMANDS = {"status": status, "workers": workers, "drain": drain}
 OPTIONS = WorkerOptions(workload_module="tests.integration.stub_workload")
 CONNECTION = "AIRFLOW_CONN_DASK_DEFAULT"

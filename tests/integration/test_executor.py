@@ -16,8 +16,6 @@ from tests.integration.system import only
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.xdist_group("airflow")
-
 CONNECTION = "dask_default"
 HOME = "new tasks run on the embedded cluster"
 

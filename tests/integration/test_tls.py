@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_eks_dask.local.processes import Child
 
-pytestmark = [pytest.mark.any_airflow, pytest.mark.xdist_group("tls")]
+pytestmark = pytest.mark.any_airflow
 
 
 class TlsCluster(DaskCluster):

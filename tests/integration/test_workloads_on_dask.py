@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from airflow_eks_dask.executors.embedded import EmbeddedCluster
     from airflow_eks_dask.local.processes import Child
 
-pytestmark = [pytest.mark.any_airflow, pytest.mark.xdist_group("workloads")]
+pytestmark = pytest.mark.any_airflow
 ROOT = Path(__file__).parents[2]
 
 
