@@ -1,17 +1,21 @@
 {{- define "pipeline.executionApiUrl" -}}
+{{- if .Values.executionApi.enabled -}}
+http://{{ include "pipeline.fullname" . }}-execution-api:8080/execution/
+{{- else -}}
 {{ .Values.executionApi.url }}
 {{- end }}
+{{- end }}
 
-{{/* Airflow's configuration file: what the chart has to say, then what the values say. */}}
+{{/* Airflow's configuration file: what the chart has to say, and what the values say. */}}
 {{- define "pipeline.airflowConfig" -}}
 {{- $ours := dict
   "core" (dict "execution_api_server_url" (include "pipeline.executionApiUrl" .) "load_examples" "False")
   "logging" (dict "base_log_folder" "/opt/airflow/logs")
 -}}
-{{- range $section, $options := mergeOverwrite $ours (deepCopy .Values.config) }}
+{{- range $section, $options := mergeOverwrite $ours (deepCopy .Values.config) -}}
 [{{ $section }}]
 {{- range $option, $value := $options }}
-{{ $option }} = {{ include "pipeline.configValue" (list $value) | replace "%" "%%" }}
+{{ $option }} = {{ include "pipeline.configValue" (list $value) | replace "%" "%%" | replace "\n" "\n    " }}
 {{- end }}
 {{ end }}
 {{- end }}
@@ -19,38 +23,33 @@
 {{- define "pipeline.configValue" -}}
 {{- $value := index . 0 -}}
 {{- if or (kindIs "map" $value) (kindIs "slice" $value) -}}
-{{ toJson $value }}
+{{ toRawJson $value }}
 {{- else if kindIs "bool" $value -}}
 {{ ternary "True" "False" $value }}
-{{- else if kindIs "float64" $value -}}
+{{- else if and (kindIs "float64" $value) (eq (float64 $value) (floor $value)) -}}
 {{- /* Helm reads all numbers as floats, and would write large ones with an exponent. */ -}}
-{{ if eq $value (floor $value) }}{{ int64 $value }}{{ else }}{{ $value }}{{ end }}
+{{ int64 $value }}
 {{- else -}}
 {{ $value }}
 {{- end -}}
 {{- end }}
 
-{{/* Annotations that change when what a pod reads at its start has changed: (list root role) */}}
+{{/* Annotations that change when what a pod reads at its start has changed: (list root secretNames isAirflow) */}}
 {{- define "pipeline.checksums" -}}
 {{- $root := index . 0 -}}
-{{- $role := index . 1 -}}
-{{- $secrets := list -}}
-{{- if $root.Values.tls.enabled }}{{ $secrets = append $secrets (include "pipeline.tlsSecretName" .) }}{{ end -}}
-{{- if ne $role "scheduler" -}}
+{{- if index . 2 -}}
 checksum/config: {{ include "pipeline.airflowConfig" $root | sha256sum }}
-{{- end }}
-checksum/secrets: {{ include "pipeline.secretVersions" (list $root $secrets) }}
+{{ end -}}
+checksum/secrets: {{ include "pipeline.secretVersions" . }}
 {{- end }}
 
-{{/* Versions of Secrets, not their content, which a checksum could give away: (list root names) */}}
+{{/* Stands for the versions of Secrets, not for what is in them, which a checksum could give away. */}}
 {{- define "pipeline.secretVersions" -}}
-{{- $root := index . 0 -}}
+{{- $namespace := (index . 0).Release.Namespace -}}
 {{- $versions := list -}}
 {{- range index . 1 -}}
-{{- $secret := lookup "v1" "Secret" $root.Release.Namespace . -}}
-{{- if $secret -}}
-{{- $versions = append $versions (printf "%s/%s/%s" . $secret.metadata.uid $secret.metadata.resourceVersion) -}}
+{{- $metadata := (lookup "v1" "Secret" $namespace .).metadata | default dict -}}
+{{- $versions = append $versions (list . $metadata.uid $metadata.resourceVersion) -}}
 {{- end -}}
-{{- end -}}
-{{ join "," $versions | sha256sum }}
+{{ $versions | toJson | sha256sum }}
 {{- end }}

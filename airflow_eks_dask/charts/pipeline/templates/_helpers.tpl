@@ -63,27 +63,25 @@ default
 {{ ternary "tls" "tcp" .Values.tls.enabled }}://{{ include "pipeline.fullname" . }}-scheduler:8786
 {{- end }}
 
-{{- define "pipeline.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: 50000
-runAsGroup: 0
-fsGroup: 0
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile:
-  type: RuntimeDefault
+{{/* The beginning of a container: (list root resources) */}}
+{{- define "pipeline.container" -}}
+{{- $root := index . 0 -}}
+image: {{ include "pipeline.image" $root | quote }}
+imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+resources:
+{{ index . 1 | toYaml | indent 2 }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
 {{- end }}
 
-{{- define "pipeline.containerSecurityContext" -}}
-allowPrivilegeEscalation: false
-privileged: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
-{{- end }}
-
-{{/* Environment variables from an object: name to string, or to {valueFrom: ...} */}}
+{{/* Environment variables, names with a string or {valueFrom: ...}; later objects win: (list object ...) */}}
 {{- define "pipeline.env" -}}
-{{- range $name, $value := . }}
+{{- $variables := dict -}}
+{{- range . }}{{ $variables = merge (dict) . $variables }}{{ end -}}
+{{- range $name, $value := $variables }}
 - name: {{ $name }}
 {{- if kindIs "map" $value }}
 {{ toYaml $value | indent 2 }}
@@ -93,27 +91,15 @@ capabilities:
 {{- end }}
 {{- end }}
 
-{{/* Where Dask finds its certificates; each role finds the same ones. */}}
+{{/* Where Dask finds certificate and key, whatever it is at the moment. */}}
 {{- define "pipeline.tlsEnv" -}}
-{{- if .Values.tls.enabled }}
-- name: DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION
-  value: "True"
-- name: DASK_DISTRIBUTED__COMM__TLS__CA_FILE
-  value: /etc/dask/tls/ca.crt
+{{- if .Values.tls.enabled -}}
+DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION: "True"
+DASK_DISTRIBUTED__COMM__TLS__CA_FILE: /etc/dask/tls/ca.crt
 {{- range list "SCHEDULER" "WORKER" "CLIENT" }}
-- name: DASK_DISTRIBUTED__COMM__TLS__{{ . }}__CERT
-  value: /etc/dask/tls/tls.crt
-- name: DASK_DISTRIBUTED__COMM__TLS__{{ . }}__KEY
-  value: /etc/dask/tls/tls.key
+DASK_DISTRIBUTED__COMM__TLS__{{ . }}__CERT: /etc/dask/tls/tls.crt
+DASK_DISTRIBUTED__COMM__TLS__{{ . }}__KEY: /etc/dask/tls/tls.key
 {{- end }}
-{{- end }}
-{{- end }}
-
-{{- define "pipeline.tlsMount" -}}
-{{- if .Values.tls.enabled }}
-- name: tls
-  mountPath: /etc/dask/tls
-  readOnly: true
 {{- end }}
 {{- end }}
 
@@ -123,18 +109,37 @@ capabilities:
 {{ index $tls (printf "%sSecretName" (index . 1)) | default $tls.secretName }}
 {{- end }}
 
-{{/* (list root role) */}}
+{{/* Its files are for the group, which fsGroup makes the container's: (list root role) */}}
 {{- define "pipeline.tlsVolume" -}}
-{{- if (index . 0).Values.tls.enabled }}
-- name: tls
-  secret:
-    secretName: {{ include "pipeline.tlsSecretName" . }}
-    # For the group, which fsGroup makes the container's.
-    defaultMode: 0440
-{{- end }}
+name: tls
+secret:
+  secretName: {{ include "pipeline.tlsSecretName" . }}
+  defaultMode: 0440
 {{- end }}
 
-{{/* Where a pod may be: (dict with nodeSelector, tolerations, affinity, priorityClassName) */}}
+{{/* The beginning of a pod's spec: (list root role settings) */}}
+{{- define "pipeline.pod" -}}
+{{- $root := index . 0 -}}
+{{- $settings := index . 2 -}}
+serviceAccountName: {{ $settings.serviceAccountName | default (include "pipeline.serviceAccountName" .) }}
+automountServiceAccountToken: {{ (index $root.Values.serviceAccounts (index . 1)).automountToken }}
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 50000
+  runAsGroup: 0
+  fsGroup: 0
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile:
+    type: RuntimeDefault
+{{- with $root.Values.image.pullSecrets }}
+imagePullSecrets:
+{{ toYaml . | indent 2 }}
+{{- end }}
+{{- include "pipeline.placement" $settings }}
+{{- end }}
+
+{{/* Where a pod may be. */}}
 {{- define "pipeline.placement" -}}
 {{- with .priorityClassName }}
 priorityClassName: {{ . }}

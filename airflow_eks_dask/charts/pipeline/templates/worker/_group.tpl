@@ -1,19 +1,30 @@
-{{/* A worker group with its defaults: (list root group) */}}
-{{- define "pipeline.workerGroup" -}}
-{{- $defaults := deepCopy (index . 0).Values.workerDefaults -}}
-{{- $own := deepCopy (index . 1) -}}
-{{- $merged := mergeOverwrite $defaults $own -}}
-{{- /* One volume has one source, and resources belong together. */ -}}
-{{- range list "scratch" "resources" }}
-{{- if hasKey $own . }}{{ $_ := set $merged . (index $own .) }}{{ end }}
-{{- end }}
-{{- toYaml $merged }}
+{{/* The worker groups, with their defaults. */}}
+{{- define "pipeline.workerGroups" -}}
+{{- $groups := list -}}
+{{- range .Values.workers -}}
+{{- $group := mergeOverwrite (deepCopy $.Values.workerDefaults) (deepCopy .) -}}
+{{- /* These are whole: a volume has one source, and limits go with requests. */ -}}
+{{- range $whole := list "scratch" "resources" -}}
+{{- with index $.Values.workers (len $groups) -}}
+{{- if hasKey . $whole -}}{{- $_ := set $group $whole (index . $whole) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $groups = append $groups $group -}}
+{{- end -}}
+{{ toYaml $groups }}
 {{- end }}
 
 {{/* (list root group) */}}
 {{- define "pipeline.workerSelectorLabels" -}}
 {{ include "pipeline.selectorLabels" (list (index . 0) "worker") }}
 airflow-eks-dask/worker-group: {{ (index . 1).name }}
+{{- end }}
+
+{{/* What a worker has to find in its environment: a group */}}
+{{- define "pipeline.workerEnv" -}}
+POD_NAME: {valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+AIRFLOW_CONFIG: /etc/airflow/airflow.cfg
+AIRFLOW__DASK__QUEUES: {{ join "," .queues | quote }}
 {{- end }}
 
 {{/* What `dask worker --resources` takes: slots are the resource `airflow`. */}}
@@ -39,4 +50,11 @@ airflow={{ .slots }}
 {{- $constraints = append $constraints $constraint -}}
 {{- end -}}
 {{ toYaml $constraints }}
+{{- end }}
+
+{{/* SQL for the number of slots that a group's queues want. Tasks that find no slot wait in Airflow, as scheduled. */}}
+{{- define "pipeline.wantedSlots" -}}
+SELECT count(*) FROM task_instance WHERE state IN ('scheduled', 'queued', 'running', 'restarting') AND queue IN (
+{{- range $index, $queue := .queues }}{{ if $index }}, {{ end }}'{{ replace "'" "''" $queue }}'{{ end -}}
+)
 {{- end }}
