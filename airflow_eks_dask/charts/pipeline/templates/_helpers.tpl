@@ -111,10 +111,10 @@ DASK_DISTRIBUTED__COMM__TLS__{{ . }}__KEY: /etc/dask/tls/tls.key
 
 {{/* Its files are for the group, which fsGroup makes the container's: (list root role) */}}
 {{- define "pipeline.tlsVolume" -}}
-name: tls
-secret:
-  secretName: {{ include "pipeline.tlsSecretName" . }}
-  defaultMode: 0440
+- name: tls
+  secret:
+    secretName: {{ include "pipeline.tlsSecretName" . }}
+    defaultMode: 0440
 {{- end }}
 
 {{/* The beginning of a pod's spec: (list root role settings) */}}

@@ -82,6 +82,9 @@
 {{- if not (or $api.enabled $api.url) }}
 - "executionApi.url: say where workers reach Airflow's execution API, or set executionApi.enabled to run one here"
 {{- end }}
+{{- if and $api.url (not (regexMatch "^https?://[^/]+/(.*/)?execution/?$" $api.url)) }}
+- "executionApi.url: {{ $api.url }} is not of the form https://airflow.example.com/execution/"
+{{- end }}
 {{- if $api.enabled }}
 {{- range list "metadataSecretName" "jwtSecretName" "fernetKeySecretName" }}
 {{- if not (index $api .) }}
