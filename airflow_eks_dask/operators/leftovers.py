@@ -12,10 +12,12 @@ from airflow.configuration import conf
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 
 from airflow_eks_dask.hooks.aws import AwsClients
+from airflow_eks_dask.links.aws import AwsConsoleLink, tagged
 from airflow_eks_dask.operators._table import table
 from airflow_eks_dask.operators._text import TextOperator
 from airflow_eks_dask.resources import leftovers, validation
 from airflow_eks_dask.resources.base import ResourceError
+from airflow_eks_dask.resources.ownership import TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +54,7 @@ class LeftoversOperator(TextOperator):
     """
 
     template_fields: Sequence[str] = ("cluster_name", "keep", "aws_conn_id", "region_name")
+    operator_extra_links = (AwsConsoleLink(),)
     ui_color = "#f0d0c8"
 
     def __init__(
@@ -93,6 +96,7 @@ class LeftoversOperator(TextOperator):
         """
         if problems := validation.cluster_name(self.cluster_name):
             raise ResourceError("; ".join(problems))
+        AwsConsoleLink.leave(context, self, self.aws, lambda region: tagged(region, TAG, self.cluster_name))
         return self._look(time.time() + self.patience)
 
     def resume(self, context: Context, event: Any, deadline: float) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_eks_dask.links.aws import AwsConsoleLink, clusters
 from airflow_eks_dask.operators._table import table
 from airflow_eks_dask.operators.resource import PLAN_KEY
 from airflow_eks_dask.resources.base import Action, ResourceError
@@ -40,6 +41,7 @@ class PlanSummaryOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("task_ids",)
+    operator_extra_links = (AwsConsoleLink(),)
 
     def __init__(self, *, task_ids: list[str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -51,7 +53,9 @@ class PlanSummaryOperator(BaseOperator):
 
         :raises ResourceError: One or more of them are refusals.
         """
-        pulled = context["ti"].xcom_pull(task_ids=self.task_ids or self._tasks_before(), key=PLAN_KEY)
+        task_ids = self.task_ids or self._tasks_before()
+        self._link(context, task_ids)
+        pulled = context["ti"].xcom_pull(task_ids=task_ids, key=PLAN_KEY)
         plans = [plan for plan in pulled if plan is not None]
         totals = Counter(plan["action"] for plan in plans)
         costs = [plan["monthly_cost"] for plan in plans if "monthly_cost" in plan]
@@ -67,6 +71,13 @@ class PlanSummaryOperator(BaseOperator):
         if refusals := [plan for plan in plans if plan["action"] == Action.REFUSE.value]:
             raise ResourceError("\n".join(["This can't be done:", *(f"- {'; '.join(r['reasons'])}" for r in refusals)]))
         return summary
+
+    def _link(self, context: Context, task_ids: list[str]) -> None:
+        """Lead to where the tasks work: this one asks nothing of AWS itself."""
+        links = context["ti"].xcom_pull(task_ids=task_ids, key=AwsConsoleLink.key)
+        if link := next(filter(None, links), None):
+            value = {**link, "path": clusters(link["region_name"])}
+            context["ti"].xcom_push(key=AwsConsoleLink.key, value=value)
 
     def _tasks_before(self) -> list[str]:
         before = self.get_flat_relative_ids(upstream=True)

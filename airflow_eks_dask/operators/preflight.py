@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from airflow_eks_dask.hooks.aws import AwsClients
+from airflow_eks_dask.links.aws import AwsConsoleLink, clusters
 from airflow_eks_dask.operators._table import table
 from airflow_eks_dask.operators._text import TextOperator
 from airflow_eks_dask.preflight import checks
@@ -57,6 +61,7 @@ class PreflightOperator(TextOperator):
 
     template_fields: Sequence[str] = ("aws_conn_id", "region_name", "wanted")
     template_fields_renderers: ClassVar[dict[str, str]] = {"wanted": "json"}
+    operator_extra_links = (AwsConsoleLink(),)
     ui_color = "#dce8f5"
 
     def __init__(
@@ -88,6 +93,9 @@ class PreflightOperator(TextOperator):
             problems += validation.matches("region_name", self.region_name, validation.REGION, "such as eu-central-1")
         if problems:
             raise ResourceError("What is wanted can't be:\n" + "\n".join(f"- {problem}" for problem in problems))
+        # Without credentials or region there is no page to show; the checks say so.
+        with suppress(BotoCoreError, ClientError, ValueError):
+            AwsConsoleLink.leave(context, self, self.aws, clusters)
         found = checks.run(self.aws, wanted)
         findings = [
             {

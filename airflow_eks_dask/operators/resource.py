@@ -103,7 +103,7 @@ class ResourceOperator(TextOperator):
         """
         if problems := self._problems():
             raise ResourceError(f"{self.resource.kind} {self.resource.name}: " + "; ".join(problems))
-        self._link(context)
+        AwsConsoleLink.leave(context, self, self.aws, self.resource.console_path)
         if _is_true(self.is_dry_run):
             return self._show(context, self._examine())
         return self._converge(context, time.time() + (self.timeout or self.resource.timeout))
@@ -203,15 +203,6 @@ class ResourceOperator(TextOperator):
         if plan.action is Action.REFUSE and not _is_true(self.is_dry_run):
             raise ResourceError("; ".join(plan.reasons))
         return self._result(plan)
-
-    def _link(self, context: Context) -> None:
-        AwsConsoleLink.persist(
-            context=context,
-            operator=self,
-            region_name=self.aws.region,
-            aws_partition=self.aws.partition,
-            path=self.resource.console_path(self.aws.region),
-        )
 
     @abstractmethod
     def _problems(self) -> list[str]: ...

@@ -39,20 +39,25 @@ def credentials(aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
 
 
 def region(aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
-    """Whether there is such a region, and the account has enabled it."""
-    home = _HOME_REGIONS.get(aws.partition, aws.region)
+    """Whether one is given, there is such a region, and the account has enabled it."""
+    try:
+        name = aws.region
+    except ValueError as failure:
+        yield error("There is no region to work in", "neither the task nor the connection says one", str(failure))
+        return
+    home = _HOME_REGIONS.get(aws.partition, name)
     # Asked elsewhere: a region that is not enabled knows neither the account nor its keys.
     regions = aws.client("ec2", home).describe_regions(AllRegions=True)["Regions"]
     states = {each["RegionName"]: each.get("OptInStatus") for each in regions}
-    if aws.region not in states:
+    if name not in states:
         yield error(
-            f"There is no region {aws.region}",
+            f"There is no region {name}",
             f"AWS has {', '.join(sorted(states))}",
             "Give one of these as region_name",
         )
-    elif states[aws.region] == "not-opted-in":
+    elif states[name] == "not-opted-in":
         yield error(
-            f"The region {aws.region} is not enabled",
+            f"The region {name} is not enabled",
             "the account has not opted in to it",
             "Enable it in the console, under Account, AWS Regions; that takes some minutes",
         )

@@ -18,6 +18,8 @@ def test_what_is_built_twice_is_built_once_and_what_is_removed_twice_is_gone(sim
     empty = account.contents(simulation)
     first = whole.run(whole.bootstrap, aws)
     assert {plans[0]["action"] for plans in first.plans.values()} == {"create"}
+    assert first.links.keys() == first.plans.keys()
+    assert all(link.startswith("https://console.aws.amazon.com/") for link in first.links.values())
     built = account.contents(simulation)
     simulation.forget_calls()
     second = whole.run(whole.bootstrap, aws)
@@ -27,6 +29,7 @@ def test_what_is_built_twice_is_built_once_and_what_is_removed_twice_is_gone(sim
 
     removed = whole.run(whole.teardown, aws)
     assert removed.xcom_pull("leftovers") == {"left": [], "kept": []}
+    assert removed.links.keys() == {*removed.plans, "leftovers"}
     assert account.differences(empty, account.contents(simulation)) == []
     simulation.forget_calls()
     whole.run(whole.teardown, aws)

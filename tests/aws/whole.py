@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_eks_dask.links.aws import AwsConsoleLink
 from tests.integration.dags import aws_bootstrap
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ class Run:
     """
     One run of a DAG in this process; stands in for the task instance that operators ask for results.
 
-    ``plans``: what each task said it would do, by its id.
+    ``plans``: what each task said it would do, by its id; ``links``: where its link in the UI leads.
 
     :param aws: What all tasks use: clients take longer to make than all else together.
     :param results: Those of tasks that ran before.
@@ -30,6 +31,7 @@ class Run:
         self._results = results or {}
         self._task_id = ""
         self.plans: dict[str, list[dict[str, Any]]] = {}
+        self.links: dict[str, str] = {}
 
     def execute(self, task: BaseOperator) -> Any:
         """Run a task, and return what it returns."""
@@ -48,6 +50,8 @@ class Run:
         """Keep what an operator leaves for others."""
         if key == "plan":
             self.plans.setdefault(self._task_id, []).append(value)
+        if key == AwsConsoleLink.key:
+            self.links[self._task_id] = AwsConsoleLink().format_link(**value)
 
 
 def in_order(dag: DAG) -> list[BaseOperator]:
