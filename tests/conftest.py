@@ -24,12 +24,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 T = TypeVar("T")
 
+PATIENCE = 240
+"""Seconds in which all that is bound to happen has happened, also on a machine with much else to do."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="the long form of the chaos tests: more tasks, longer faults")
 
 
-def eventually(look: Callable[[], T], *, timeout: float = 30, what: str = "") -> T:
+def eventually(look: Callable[[], T], *, timeout: float = PATIENCE, what: str = "") -> T:
     """Return the first true value of ``look``; fail the test if there is none in time."""
     deadline = time.monotonic() + timeout
     while not (value := look()):

@@ -60,7 +60,8 @@ def kill(victim: psutil.Process, slots: int = 0) -> Damage:
 def kill_airflow_scheduler(site: Site, _: Random, __: float) -> Damage:
     at = time.time()
     site.airflow.kill_component("scheduler")
-    return Damage(at)
+    # What Airflow had queued and its executor had not sent yet is nobody's: Airflow gives it a new try.
+    return Damage(at, slots=site.slots)
 
 
 def restart_api_server(site: Site, _: Random, __: float) -> Damage:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from airflow_eks_dask.local.airflow import COMPONENTS, LocalAirflow
+from airflow_eks_dask.local.airflow import LocalAirflow
 from airflow_eks_dask.local.client import AirflowClient
 from airflow_eks_dask.local.processes import ProcessSet
 from tests.chaos.proxy import Proxy
 from tests.chaos.supervision import Supervision
 from tests.integration.cluster import DaskCluster
-from tests.integration.system import QUICK_RECOVERY
+from tests.integration.system import PARSE_ONCE, QUICK_RECOVERY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +29,8 @@ BUNDLE = {"name": "chaos", "classpath": "airflow.dag_processing.bundles.local.Lo
 LAUNCHER = "airflow_eks_dask.worker.launcher"
 WORKERS = 2
 SLOTS_PER_WORKER = 2
+# Nothing is deferred.
+COMPONENTS = ("api-server", "scheduler", "dag-processor")
 LIMITS = {"parallelism": 64, "max_active_tasks_per_dag": 64}
 # For as long as an API server takes to start on a machine with much to do; the defaults give up after some 15 s.
 PATIENCE = {"max_failed_heartbeats": 60, "execution_api_retries": 40, "execution_api_retry_wait_max": 10}
@@ -127,7 +129,13 @@ def environment(process: psutil.Process) -> str:
 def new_airflow(home: Path, postgres: PostgresServer, executor: str, **settings: dict[str, Any]) -> LocalAirflow:
     postgres.create_database(home.name)
     shutil.copytree(Path(__file__).parent / "dags", home / "dags")
-    settings = {"core": LIMITS, "scheduler": QUICK_RECOVERY, "workers": PATIENCE, **settings}
+    settings = {
+        "core": LIMITS,
+        "scheduler": QUICK_RECOVERY,
+        "dag_processor": PARSE_ONCE,
+        "workers": PATIENCE,
+        **settings,
+    }
     return LocalAirflow(
         home, postgres.sqlalchemy_url(home.name), executor=executor, dag_bundles=[BUNDLE], settings=settings
     )
@@ -152,7 +160,7 @@ def dask_site(home: Path, postgres: PostgresServer) -> Iterator[Site]:
         dask.start_scheduler()
         for _ in range(WORKERS):
             start_worker(dask)
-        airflow.start()
+        airflow.start(COMPONENTS)
         services = {name: component(airflow, name) for name in COMPONENTS}
         services["the Dask cluster"] = lambda: ensure_dask(dask)
         client = stack.enter_context(AirflowClient(airflow.base_url))
@@ -184,7 +192,7 @@ def celery_site(home: Path, postgres: PostgresServer) -> Iterator[Site]:
         celery = {"broker_url": redis.url, "worker_concurrency": slots}
         airflow = new_airflow(home, postgres, "CeleryExecutor", celery=celery)
         stack.callback(airflow.stop)
-        airflow.start()
+        airflow.start(COMPONENTS)
         processes = stack.enter_context(ProcessSet())
         workers: list[Child] = []
 

@@ -43,7 +43,7 @@ class TestSamples:
 
         path = f"/dags/sample_etl/dagRuns/{run_id}/clear"
         system.client.request("POST", path, json={"dry_run": False, "only_failed": False})
-        system.client.wait_for_run("sample_etl", run_id, timeout=180)
+        system.client.wait_for_run("sample_etl", run_id)
         assert {table: sorted(rows(system.results, f"select * from {table}")) for table in tables} == first
         assert chart.read_bytes().startswith(b"\x89PNG")
 
@@ -109,7 +109,7 @@ class TestInsideATask:
 
     def test_no_token_and_no_payload_shows(self, system, tmp_path):
         run_id = system.trigger("probe_wait", directory=str(tmp_path))
-        eventually((tmp_path / "pid").exists, timeout=60, what="the task runs")
+        eventually((tmp_path / "pid").exists, what="the task runs")
         task = psutil.Process(int((tmp_path / "pid").read_text()))
         family = [task, *takewhile(lambda process: process.pid != os.getpid(), task.parents())]
         assert len(family) > 2, "at least the task, its supervisor, the launcher"
@@ -128,7 +128,7 @@ class TestInsideATask:
 @only("embedded")
 def test_a_killed_airflow_scheduler_leaves_no_process_of_its_embedded_cluster(system, tmp_path):
     run_id = system.trigger("probe_wait", directory=str(tmp_path))
-    eventually((tmp_path / "pid").exists, timeout=60, what="the task runs")
+    eventually((tmp_path / "pid").exists, what="the task runs")
     task = psutil.Process(int((tmp_path / "pid").read_text()))
     family = psutil.Process(system.airflow.pid("scheduler")).children(recursive=True)
     assert task in family
@@ -149,7 +149,7 @@ def alive(process: psutil.Process) -> bool:
 @only("embedded")
 def test_an_airflow_scheduler_asked_to_stop_lets_tasks_finish(system, tmp_path):
     run_id = system.trigger("probe_wait", directory=str(tmp_path))
-    eventually((tmp_path / "pid").exists, timeout=60, what="the task runs")
+    eventually((tmp_path / "pid").exists, what="the task runs")
     os.kill(system.airflow.pid("scheduler"), signal.SIGTERM)
     eventually(lambda: "Waiting up to" in system.scheduler_log(), what="it says what it waits for")
     (tmp_path / "go").touch()
@@ -171,9 +171,9 @@ def test_no_dask_scheduler_at_the_start_of_airflow(system):
         tasks = system.client.task_instances("sample_parallel", run_id)
         return any(task.state == "scheduled" for task in tasks)
 
-    eventually(waiting, timeout=60, what="the task waits in Airflow")
+    eventually(waiting, what="the task waits in Airflow")
     system.airflow.check()
     system.dask.start_scheduler()
     for _ in range(2):
         system.dask.start_worker("--nthreads", "1")
-    system.client.wait_for_run("sample_parallel", run_id, timeout=120)
+    system.client.wait_for_run("sample_parallel", run_id)

@@ -63,9 +63,7 @@ def client_of(cluster: DaskCluster, **tls: str) -> Client:
 
 
 def wait_for_slots(client: Client, slots: int) -> None:
-    eventually(
-        lambda: client.sync(client.scheduler.airflow_capacity)["free"] == slots, timeout=120, what=f"{slots} free slots"
-    )
+    eventually(lambda: client.sync(client.scheduler.airflow_capacity)["free"] == slots, what=f"{slots} free slots")
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +215,7 @@ class TestDrain:
         out, _ = waiting.communicate(timeout=120)
         assert waiting.returncode == 0
         assert (json.loads(out)["name"], json.loads(out)["state"]) == (name, "left")
-        eventually(lambda: process.popen.poll() is not None, timeout=60, what="its process, the nanny's, has ended")
+        eventually(lambda: process.popen.poll() is not None, what="its process, the nanny's, has ended")
         wait_for_slots(client, 2)
 
     def test_it_can_be_taken_back(self, run, dask, client, workloads, leaving):

@@ -22,7 +22,7 @@ HOME = "new tasks run on the embedded cluster"
 
 def started(directory: Path) -> int:
     """Return the process id of the task ``wait`` once it runs."""
-    eventually((directory / "pid").exists, timeout=60, what="the task runs")
+    eventually((directory / "pid").exists, what="the task runs")
     return int((directory / "pid").read_text())
 
 
@@ -38,7 +38,7 @@ def test_tasks_of_a_killed_airflow_scheduler_run_on_and_are_taken_over(system, t
     pid = started(tmp_path)
     system.airflow.kill_component("scheduler", signal.SIGKILL)
     system.airflow.start_component("scheduler")
-    eventually(lambda: "Adopted 1 of 1 tasks" in system.scheduler_log(), timeout=60, what="it is taken over")
+    eventually(lambda: "Adopted 1 of 1 tasks" in system.scheduler_log(), what="it is taken over")
     (tmp_path / "go").touch()
     system.client.wait_for_run("probe_wait", run_id)
     (task,) = system.client.task_instances("probe_wait", run_id)
@@ -58,7 +58,7 @@ class TestQueues:
             events = system.client.request("GET", "/eventLogs", params=params)["event_logs"]
             return any("'large'" in event["extra"] for event in events)
 
-        eventually(told, timeout=60, what="the event log of the task names the queue")
+        eventually(told, what="the event log of the task names the queue")
         assert state(system, "probe_large", run_id) == "queued"
         system.run("sample_parallel", n=2)
         worker = system.dask.start_worker("--nthreads", "1", AIRFLOW__DASK__QUEUES="large")
@@ -91,7 +91,7 @@ class TestLogs:
         def log() -> str:
             return system.client.task_log("probe_talk", run_id, "talk")
 
-        eventually(lambda: state(system, "probe_talk", run_id) == "running", timeout=60, what="it runs")
+        eventually(lambda: state(system, "probe_talk", run_id) == "running", what="it runs")
         eventually(lambda: "this is said while the task runs" in log(), what="its log is read")
         assert state(system, "probe_talk", run_id) == "running"
         (written,) = elsewhere.rglob("attempt=1.log")
@@ -130,7 +130,7 @@ class TestOtherWorkloads:
             test = system.client.request("GET", "/connections/enqueue-test", headers=headers)
             return test if test["state"] in ("success", "failed") else None
 
-        test = eventually(tested, timeout=90, what="the connection is tested")
+        test = eventually(tested, what="the connection is tested")
         assert (test["state"], bool(test["result_message"])) == (expected, True)
 
 

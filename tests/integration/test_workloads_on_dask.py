@@ -79,12 +79,12 @@ class Executor:
     def wait_for_end(self, key: str) -> Outcome:
         return self.wait_for(Outcome, key=self.name(key))
 
-    def wait_for(self, kind: type, *, timeout: float = 60, **attributes: Any) -> Any:
+    def wait_for(self, kind: type, **attributes: Any) -> Any:
         def look() -> Any:
             matching = [e for e in self.events(kind) if all(getattr(e, k) == v for k, v in attributes.items())]
             return matching[-1] if matching else None
 
-        return eventually(look, timeout=timeout, what=f"{kind.__name__} {attributes}")
+        return eventually(look, what=f"{kind.__name__} {attributes}")
 
     def wait_until_running(self, key: str) -> tuple[int, int]:
         """Return the process ids of a sleeping workload and of its child."""
@@ -99,7 +99,6 @@ class Executor:
     def capacity(self, **expected: Any) -> None:
         eventually(
             lambda: (now := self.events(Capacity)) and all(getattr(now[-1], k) == v for k, v in expected.items()),
-            timeout=60,
             what=f"capacity {expected}; last: {self.events(Capacity)[-1:]}",
         )
 
@@ -390,7 +389,7 @@ def test_the_dask_scheduler_comes_back(breakable, dask):
     breakable.wait_for(Disconnected)
     dask.scheduler.popen.wait(10)
     dask.start_scheduler()
-    eventually(lambda: len(breakable.events(Connected)) == 2, timeout=60, what="it connects again")
+    eventually(lambda: len(breakable.events(Connected)) == 2, what="it connects again")
     eventually(lambda: gone(*pids), what="workers of a lost scheduler end, and with them their workloads")
     breakable.link.ask(Ask((breakable.name("k"),)))
     assert breakable.wait_for(Answered) == Answered(Ask((breakable.name("k"),)), (), ())
