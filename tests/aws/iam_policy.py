@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FILE = ROOT / "docs" / "iam-policy.json"
 TEMPLATES = ROOT / "airflow_eks_dask" / "templates"
+OF_CLOUDFORMATION = [file for file in TEMPLATES.glob("*.yaml") if "AWSTemplateFormatVersion" in file.read_text()]
 
 PREFIXES = {"elb": "elasticloadbalancing", "elbv2": "elasticloadbalancing", "resourcegroupstaggingapi": "tag"}
 """Services whose actions have another prefix than boto3's name."""
@@ -128,7 +129,7 @@ def actions_of(call: Call) -> list[str]:
 def actions_of_templates() -> set[str]:
     """Return the actions that CloudFormation takes in the caller's name."""
     found = {"ec2:CreateTags", "ec2:DeleteTags", "ec2:DescribeAvailabilityZones", "ssm:GetParameters"}
-    for file in TEMPLATES.glob("*.yaml"):
+    for file in OF_CLOUDFORMATION:
         types = {resource["Type"] for resource in _parsed(file)["Resources"].values()}
         for each in types:
             found |= {action for pattern in OF_TYPES[each] for action in _expanded(pattern)}
@@ -199,7 +200,7 @@ PASSED_TO = ("eks.amazonaws.com", "ec2.amazonaws.com", "pods.eks.amazonaws.com")
 
 
 def recorded(simulation: Simulation, aws: AwsClients) -> list[Call]:
-    """Return the calls that bootstrap and teardown make: at first, again, to mend and to change what is there."""
+    """Return the calls that bootstrap and teardown make: at first, again, to mend, to change and to upgrade."""
     calls: list[Call] = []
 
     def record(make: Callable[..., DAG], **parameters: Any) -> None:
@@ -208,11 +209,11 @@ def recorded(simulation: Simulation, aws: AwsClients) -> list[Call]:
         calls.extend(simulation.calls())
 
     record(whole.bootstrap, dry_run=True)
-    record(whole.bootstrap)
+    record(whole.bootstrap, version="1.33")
     meddle(simulation)
     record(whole.bootstrap, dry_run=True)
     record(whole.bootstrap)
-    record(whole.bootstrap, tags={"team": "data"})
+    record(whole.bootstrap, version="1.34", tags={"team": "data"})
     record(whole.teardown)
     record(whole.teardown)
     return calls

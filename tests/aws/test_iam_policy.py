@@ -43,3 +43,9 @@ def test_roles_are_handed_on_to_known_services_only():
     (conditions,) = [each["Condition"] for each in statements if each["Action"] == "iam:PassRole"]
     assert conditions == {"StringEquals": {"iam:PassedToService": list(iam_policy.PASSED_TO)}}
     assert not [each for each in statements if "*" in str(each["Action"])]
+
+
+@pytest.mark.parametrize("what", ["Addon", "ClusterVersion", "NodegroupVersion"])
+def test_upgrades_are_allowed(what):
+    allowed = [each["Action"] for each in json.loads(iam_policy.FILE.read_text())["Statement"]]
+    assert [own for own in allowed if f"eks:Update{what}" in own]
