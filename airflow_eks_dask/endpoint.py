@@ -101,6 +101,29 @@ class Endpoint:
         except (OSError, asyncio.TimeoutError) as error:
             raise OSError(f"No connection to the Dask scheduler at {self.address}: {_innermost(error)}") from error
 
+    async def connect_async(self, *, timeout: float, name: str | None = None) -> Client:
+        """
+        Return a client for the running event loop. Close it, or use it as an asynchronous context manager.
+
+        :param timeout: Seconds that connecting may take.
+        :param name: Part of the client's id on the Dask scheduler.
+        :raises OSError: As :meth:`connect`.
+        """
+        from distributed import Client
+
+        try:
+            client: Client = await Client(
+                self.address,
+                security=self.security(),
+                timeout=timeout,
+                name=name,
+                asynchronous=True,
+                set_as_default=False,
+            )
+        except (OSError, asyncio.TimeoutError) as error:
+            raise OSError(f"No connection to the Dask scheduler at {self.address}: {_innermost(error)}") from error
+        return client
+
     def _material(self) -> dict[str, str]:
         return {"tls_ca": self.tls_ca, "tls_cert": self.tls_cert, "tls_key": self.tls_key}
 

@@ -185,7 +185,7 @@ OPERATORS = (
     "preflight",
     "self_managed_nodegroup",
 )
-HOOKS = ("aws", "dask", "eks", "eks_token", "pricing")
+HOOKS = ("airflow_api", "aws", "dask", "dask_check", "eks", "eks_token", "pricing")
 
 
 def _modules(package: str, names: Iterable[str]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import Client
 
 from airflow_eks_dask.executors.embedded import EmbeddedCluster
-from airflow_eks_dask.worker.protocol import TOPIC, Capacity, Outcome, WorkerOptions
+from airflow_eks_dask.worker.protocol import CLIENT_NAME, TOPIC, Capacity, Outcome
 from airflow_eks_dask.worker.scheduler_plugin import WorkloadSchedulerPlugin
 
 if TYPE_CHECKING:
@@ -242,18 +242,13 @@ class ClusterLink:
             timeout=self._settings.connect_timeout,
             asynchronous=True,
             set_as_default=False,
-            name="airflow-executor",
+            name=CLIENT_NAME,
         )
         try:
             await client
             client.subscribe_topic(TOPIC, self._receive)
-            options = WorkerOptions(
-                self._settings.slots_per_worker,
-                self._settings.preload_modules,
-                default_queue=self._settings.default_queue,
-                drain_timeout=self._settings.drain_timeout,
-            )
-            await asyncio.wait_for(client.register_plugin(WorkloadSchedulerPlugin(options)), PING_TIMEOUT)
+            plugin = WorkloadSchedulerPlugin(self._settings.worker_options)
+            await asyncio.wait_for(client.register_plugin(plugin), PING_TIMEOUT)
         except BaseException:
             await self._close(client)
             raise

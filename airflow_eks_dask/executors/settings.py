@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from airflow.exceptions import AirflowConfigException
 
 from airflow_eks_dask.endpoint import Endpoint
+from airflow_eks_dask.worker.protocol import WorkerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +79,16 @@ class DaskSettings:
         if reader.problems:
             raise AirflowConfigException("Section [dask] of the configuration: " + "; ".join(reader.problems))
         return settings
+
+    @property
+    def worker_options(self) -> WorkerOptions:
+        """What is asked of each worker."""
+        return WorkerOptions(
+            self.slots_per_worker,
+            self.preload_modules,
+            default_queue=self.default_queue,
+            drain_timeout=self.drain_timeout,
+        )
 
 
 class _Reader:

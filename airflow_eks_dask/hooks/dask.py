@@ -6,13 +6,14 @@ import asyncio
 import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
 
-from airflow_eks_dask.endpoint import Endpoint
+from airflow_eks_dask.endpoint import Endpoint, tidy_pem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from distributed import Client, Security
 
@@ -30,7 +31,11 @@ FIELDS = {
 """What an endpoint's values are called in a connection."""
 
 PACKAGE = "airflow-eks-dask"
+AIRFLOW = "apache-airflow"
 COMPARED = ("python", "dask", "distributed")
+MINOR_ONLY = ("python", AIRFLOW)
+"""Of these, the first two numbers of the version count."""
+
 CALL_TIMEOUT = 15.0
 
 
@@ -88,23 +93,47 @@ def endpoint_of(connection: SupportsConnection) -> Endpoint:
     return endpoint
 
 
-def version_differences(here: Mapping[str, str | None], there: Mapping[str, str | None]) -> list[str]:
+def connection_fields(endpoint: Endpoint) -> dict[str, Any]:
     """
-    Say which versions differ between this process and a Dask scheduler so much that they do not go together.
+    Return what a connection that leads to an endpoint has in its fields; :func:`endpoint_of` reads it.
 
-    Of Python the first two numbers count, of packages all.
+    :param endpoint: One without problems.
+    """
+    parts = urlsplit(endpoint.address)
+    extra = {
+        "tls_ca": tidy_pem(endpoint.tls_ca),
+        "tls_cert": tidy_pem(endpoint.tls_cert),
+        "allow_insecure": endpoint.allow_insecure,
+    }
+    return {
+        "conn_type": DaskHook.conn_type,
+        "host": parts.hostname,
+        "port": parts.port or PORT,
+        "password": tidy_pem(endpoint.tls_key) or None,
+        "extra": json.dumps({name: value for name, value in extra.items() if value}),
+    }
+
+
+def version_differences(
+    here: Mapping[str, str | None], there: Mapping[str, str | None], packages: Sequence[str] = COMPARED
+) -> list[str]:
+    """
+    Say which versions differ between this process and one of Dask so much that they do not go together.
+
+    Of Python and Airflow the first two numbers count, of other packages all.
 
     :param here: Versions by package; of Python as ``python``.
-    :param there: The same for the Dask scheduler.
+    :param there: The same for the Dask scheduler, or a worker.
+    :param packages: Those that are compared.
     """
 
     def counting(package: str, version: str | None) -> str:
         text = str(version or "none")
-        return ".".join(text.split(".")[:2]) if package == "python" else text
+        return ".".join(text.split(".")[:2]) if package in MINOR_ONLY else text
 
     return [
         f"{package} {counting(package, here.get(package))} here, {counting(package, there.get(package))} there"
-        for package in COMPARED
+        for package in packages
         if counting(package, here.get(package)) != counting(package, there.get(package))
     ]
 
@@ -178,7 +207,7 @@ def local_versions() -> dict[str, str | None]:
     """Return this process's versions of Python and of what counts for Dask, by package."""
     from distributed.versions import get_versions
 
-    return _plain(get_versions([PACKAGE])["packages"])
+    return plain_versions(get_versions([PACKAGE, AIRFLOW])["packages"])
 
 
 def scheduler_versions(client: Client) -> dict[str, str | None]:
@@ -195,10 +224,11 @@ def scheduler_versions(client: Client) -> dict[str, str | None]:
         answer = client.sync(scheduler.versions, packages=[PACKAGE], callback_timeout=CALL_TIMEOUT)
     except asyncio.TimeoutError:
         raise OSError(f"The Dask scheduler has not answered within {CALL_TIMEOUT:g} s") from None
-    return _plain(answer["packages"])
+    return plain_versions(answer["packages"])
 
 
-def _plain(versions: Mapping[str, str | None]) -> dict[str, str | None]:
+def plain_versions(versions: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return versions as people write them: Dask says more than that of Python's."""
     return {name: version and version.removesuffix(".final.0") for name, version in versions.items()}
 
 

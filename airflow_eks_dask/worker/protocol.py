@@ -15,6 +15,9 @@ PLUGIN_NAME = "airflow-eks-dask"
 TOPIC = "airflow-eks-dask"
 """Dask topic on which the scheduler plugin publishes :class:`Outcome` and :class:`Capacity` messages."""
 
+CLIENT_NAME = "airflow-executor"
+"""What executors call themselves on the Dask scheduler."""
+
 SLOTS_RESOURCE = "airflow"
 """Dask resource by which one worker sets its own number of slots: ``dask worker --resources airflow=8``."""
 
