@@ -3,8 +3,8 @@
 {{- $groups := list -}}
 {{- range .Values.workers -}}
 {{- $group := mergeOverwrite (deepCopy $.Values.workerDefaults) (deepCopy .) -}}
-{{- /* These are whole: a volume has one source, and limits go with requests. */ -}}
-{{- range $whole := list "scratch" "resources" -}}
+{{- /* These are whole: volumes have one source, and limits go with requests. */ -}}
+{{- range $whole := list "scratch" "logs" "resources" -}}
 {{- with index $.Values.workers (len $groups) -}}
 {{- if hasKey . $whole -}}{{- $_ := set $group $whole (index . $whole) -}}{{- end -}}
 {{- end -}}
