@@ -120,7 +120,8 @@ class ResourceOperator(TextOperator):
         """
         Do one thing after the other until there is nothing to do.
 
-        :param last: The plan that was carried out before, and how many times in a row; None: nothing was done yet.
+        :param last: The plan that was carried out before, how many times in a row, and what AWS said before that; None:
+            nothing was done yet.
         :param progress: Where the resource stands, if that has been found out.
         """
         watcher = Watcher(self.resource, self.aws, self.log)
@@ -129,19 +130,20 @@ class ResourceOperator(TextOperator):
                 progress = self._wait(watcher, deadline, last)
             if progress.state is State.PENDING:
                 raise ResourceError(_late(self.resource, progress))
-            if progress.state is State.FAILED and last is not None:
+            # What was said already before the last change is of a failure before it: tags, for one, change none of it.
+            if progress.state is State.FAILED and last is not None and list(progress.detail) != last[2]:
                 raise ResourceError(f"{self.resource.kind} {self.resource.name}: {'; '.join(progress.detail)}")
             plan = self._examine()
             if plan.action in (Action.LEAVE, Action.REFUSE):
                 return self._show(context, plan)
-            last = self._count(plan, last)
+            last = self._count(plan, last, progress)
             if last[1] > 1:
                 time.sleep(min(self.poll_interval, 2 ** last[1]))
             self._show(context, plan)
             self._carry_out(plan)
             progress = None
 
-    def _count(self, plan: Plan, last: list[Any] | None) -> list[Any]:
+    def _count(self, plan: Plan, last: list[Any] | None, progress: Progress) -> list[Any]:
         summary = plan.summary()
         rounds = last[1] + 1 if last is not None and last[0] == summary else 1
         if rounds > _ROUNDS_WITHOUT_EFFECT:
@@ -149,7 +151,7 @@ class ResourceOperator(TextOperator):
                 f"{plan.kind} {plan.name}: AWS took the change {_ROUNDS_WITHOUT_EFFECT} times and does not show it: "
                 + "; ".join(plan.reasons)
             )
-        return [summary, rounds]
+        return [summary, rounds, list(progress.detail)]
 
     def _wait(self, watcher: Watcher, deadline: float, last: list[Any] | None) -> Progress:
         progress = watcher.look()

@@ -215,7 +215,8 @@ def _recent_failure(update: dict[str, Any] | None, seconds: float) -> tuple[str,
         _in_words(error.get("errorCode", "Unknown"), error.get("errorMessage", ""), error.get("resourceIds", ()))
         for error in update.get("errors", ())
     ]
-    return tuple(f"{update['type']} failed: {error}" for error in errors or ["AWS doesn't say why"])
+    failed, which = f"{update['type']} failed", f"(update {update['id']})"
+    return tuple(f"{failed}: {error} {which}" for error in errors or ["AWS doesn't say why"])
 
 
 def _in_words(code: str, message: str, resource_ids: Iterable[str]) -> str:

@@ -350,6 +350,26 @@ def test_an_update_that_failed_is_told_in_the_words_of_aws_and_tried_again_by_th
     assert simulation.writes() == [CONFIG]
 
 
+def test_a_failure_that_was_there_before_is_no_matter_when_only_tags_change(ensure, simulation):
+    ensure()
+    simulation.spoil("cluster", "the security group is gone")
+    with pytest.raises(ResourceError):
+        ensure(log_types=["api"])
+    simulation.forget_calls()
+    ensure(tags={"team": "data"})
+    assert simulation.writes() == ["eks:TagResource"]
+
+
+def test_an_update_that_fails_again_in_the_same_words_is_told_at_once(ensure, simulation):
+    ensure()
+    for _ in range(2):
+        simulation.spoil("cluster", "the security group is gone")
+        simulation.forget_calls()
+        with pytest.raises(ResourceError, match="the security group is gone"):
+            ensure(log_types=["api"])
+        assert simulation.writes() == [CONFIG]
+
+
 def test_a_failure_of_long_ago_is_no_matter_any_more(ensure, simulation, aws, wanted):
     ensure()
     simulation.spoil("cluster", "the security group is gone")
