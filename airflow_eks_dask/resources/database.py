@@ -326,13 +326,14 @@ class Database(Resource):
             return refused
         if self.keep:
             return self.a_plan(Action.LEAVE, "it is kept, with its data; with keep = False it would be deleted")
+        status = found["DBInstanceStatus"]
+        if self.final_snapshot and _state(status) is State.FAILED:
+            reason = f"{self.kind} {self.name} is {status}, and AWS takes no snapshot of it"
+            return self.a_plan(Action.REFUSE, f"{reason}: with final_snapshot = False it would be deleted without")
         if found.get("DeletionProtection"):
-            return self.a_plan(Action.DELETE, "its deletion protection is lifted first", protected=True)
+            return self.a_plan(Action.DELETE, "its deletion protection is lifted first", protected=True, status=status)
         if not self.final_snapshot:
             return self.a_plan(Action.DELETE, "without a final snapshot: its data is lost")
-        if _state(found["DBInstanceStatus"]) is State.FAILED:
-            reason = f"{self.kind} {self.name} is {found['DBInstanceStatus']}, and AWS takes no snapshot of it"
-            return self.a_plan(Action.REFUSE, f"{reason}: with final_snapshot = False it would be deleted without")
         snapshot = self._snapshot_name(self._snapshots(aws))
         return self.a_plan(Action.DELETE, f"its data is kept in the snapshot {snapshot}", snapshot=snapshot)
 
@@ -358,9 +359,7 @@ class Database(Resource):
         # Busy: being deleted already, or with something that is to be waited for.
         with ignoring("DBInstanceNotFound", "InvalidDBInstanceState"):
             if plan.changes.get("protected"):
-                rds.modify_db_instance(
-                    DBInstanceIdentifier=self.database_identifier, DeletionProtection=False, ApplyImmediately=True
-                )
+                self._lift_protection(aws, plan.changes["status"])
                 return
             snapshot = plan.changes.get("snapshot")
             rds.delete_db_instance(
@@ -369,6 +368,20 @@ class Database(Resource):
                 DeleteAutomatedBackups=not self.keep_automated_backups,
                 **({"FinalDBSnapshotIdentifier": snapshot} if snapshot else {}),
             )
+
+    def _lift_protection(self, aws: AwsClients, status: str) -> None:
+        try:
+            aws.client("rds").modify_db_instance(
+                DBInstanceIdentifier=self.database_identifier, DeletionProtection=False, ApplyImmediately=True
+            )
+        except ClientError as error:
+            # It will be in no other state later, as one that is busy will.
+            if error_code(error) == "InvalidDBInstanceState" and _state(status) is State.FAILED:
+                raise ResourceError(
+                    f"{self.kind} {self.name} is {status}, and AWS does not lift its deletion protection: {error}. "
+                    "Turn it off in the console, or let AWS Support do it; then run this again"
+                ) from None
+            raise
 
 
 def _state(status: str) -> State:

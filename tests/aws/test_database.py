@@ -14,6 +14,7 @@ from airflow_eks_dask.operators.database import (
 from airflow_eks_dask.resources.base import UNKNOWN, Action, ResourceError, State
 from airflow_eks_dask.resources.database import Database
 from airflow_eks_dask.resources.database_subnet_group import DatabaseSubnetGroup
+from tests.aws.answers import answer
 
 TAG = "airflow-eks-dask/cluster"
 NAME = "pipelines"
@@ -468,6 +469,47 @@ def test_a_failed_database_is_deleted_only_without_a_snapshot(ensure, delete, rd
         delete(keep=False)
     delete(keep=False, final_snapshot=False)
     assert database_of(rds) is None
+
+
+def test_the_protection_of_a_failed_database_is_not_lifted_for_nothing(ensure, delete, rds, simulation):
+    simulation.spoil("database", "Broken")
+    with pytest.raises(ResourceError):
+        ensure()
+    simulation.forget_calls()
+    with pytest.raises(ResourceError, match="takes no snapshot"):
+        delete(keep=False)
+    assert simulation.writes() == []
+    assert database_of(rds)["DeletionProtection"] is True
+
+
+def test_that_aws_does_not_lift_the_protection_of_a_failed_database_is_told_with_its_words(ensure, delete, simulation):
+    simulation.spoil("database", "Broken")
+    with pytest.raises(ResourceError):
+        ensure()
+    simulation.forget_calls()
+    with pytest.raises(ResourceError, match=r"failed.*does not lift its deletion protection.*not in available state"):
+        delete(keep=False, final_snapshot=False)
+    assert simulation.writes() == ["rds:ModifyDBInstance"]
+
+
+def test_a_failed_database_whose_protection_is_off_again_is_deleted(ensure, delete, rds, simulation, aws):
+    simulation.spoil("database", "Broken")
+    with pytest.raises(ResourceError):
+        ensure()
+    lifted = answer(aws, "rds", "ModifyDBInstance", lambda **_: {})
+    found = {**database_of(rds), "DeletionProtection": False}
+    answer(aws, "rds", "DescribeDBInstances", lambda **_: {"DBInstances": [found | {"DeletionProtection": not lifted}]})
+    deleted = answer(aws, "rds", "DeleteDBInstance", lambda **_: answer_that_it_is_gone(aws) or {})
+    delete(keep=False, final_snapshot=False)
+    assert [each["DeletionProtection"] for each in lifted] == [False]
+    assert [each["SkipFinalSnapshot"] for each in deleted] == [True]
+
+
+def answer_that_it_is_gone(aws):
+    def respond(**_):
+        raise ClientError({"Error": {"Code": "DBInstanceNotFound"}}, "DescribeDBInstances")
+
+    answer(aws, "rds", "DescribeDBInstances", respond)
 
 
 def test_deleting_it_twice_is_no_error(ensure, delete, simulation):
