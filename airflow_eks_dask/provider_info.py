@@ -175,6 +175,7 @@ OPERATORS = (
     "access",
     "aws_auth",
     "bucket",
+    "dask_endpoint",
     "database",
     "eks",
     "iam",
