@@ -26,6 +26,7 @@ from tests.conftest import eventually
 pytestmark = pytest.mark.any_airflow
 
 BIN = Path(sys.executable).parent
+PLAIN = {"tls": {"enabled": False}, "service": {"type": "ClusterIP"}}
 POD = "pipeline-worker-default-6b8f-x"
 
 
@@ -57,10 +58,10 @@ class Pods:
         command, ours = self._translate(container, "worker")
         return subprocess.run(command, env=ours | variables, capture_output=True, text=True, timeout=240, check=False)
 
-    def probe(self, name):
+    def probe(self, name, kind="livenessProbe"):
         """Ask what the kubelet asks."""
         container = self._manifests.container(name)
-        asked = container["livenessProbe"]["httpGet"]
+        asked = container[kind]["httpGet"]
         (port,) = [port["containerPort"] for port in container["ports"] if port["name"] == asked["port"]]
         try:
             url = f"http://127.0.0.1:{self.ports[str(port)]}{asked['path']}"
@@ -121,12 +122,13 @@ def execution_api():
 
 
 @contextmanager
-def running(chart, directory, values):
+def running(chart, directory, values, *roles):
     with execution_api() as url:
         ours = {"executionApi": {"url": url}, "workerDefaults": {"replicas": 1}, "test": {"timeout": 60}}
         pods = Pods(chart.render(changed(values, ours)), directory, write_secrets(directory))
         try:
-            pods.start("scheduler")
+            for role in roles:
+                pods.start(role)
             yield pods
         finally:
             pods.processes.close(grace=5)
@@ -134,8 +136,7 @@ def running(chart, directory, values):
 
 @pytest.fixture(scope="module")
 def pods(chart, tmp_path_factory):
-    with running(chart, tmp_path_factory.mktemp("pods"), TLS) as pods:
-        pods.start("worker")
+    with running(chart, tmp_path_factory.mktemp("pods"), TLS, "scheduler", "worker") as pods:
         yield pods
 
 
@@ -181,16 +182,20 @@ def test_with_certificates_of_another_authority_nobody_gets_in(pods, tmp_path):
 
 
 def test_a_worker_waits_for_its_scheduler_and_ends_when_it_is_told_to(chart, tmp_path):
+    name = "pipeline-worker-default"
     with running(chart, tmp_path, TLS) as pods:
         worker = pods.start("worker")
+        eventually(lambda: pods.probe(name), what="it is healthy")
+        assert not pods.probe(name, "readinessProbe")
+        pods.start("scheduler")
+        eventually(lambda: pods.probe(name, "readinessProbe"), timeout=60, what="it is ready")
         assert pods.check().returncode == 0
         worker.popen.send_signal(signal.SIGTERM)
         assert worker.popen.wait(timeout=60) == 0
 
 
 def test_without_tls_it_computes_as_well(chart, tmp_path):
-    with running(chart, tmp_path, {"tls": {"enabled": False}, "service": {"type": "ClusterIP"}}) as pods:
-        pods.start("worker")
+    with running(chart, tmp_path, PLAIN, "scheduler", "worker") as pods:
         done = pods.check()
     assert done.returncode == 0, done.stderr
 

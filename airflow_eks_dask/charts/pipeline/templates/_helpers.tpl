@@ -158,17 +158,19 @@ affinity:
 {{- end }}
 {{- end }}
 
-{{/* Probes of a process whose event loop answers at a path: (dict path port startSeconds) */}}
+{{/* Probes of a process whose event loop answers: (dict healthy ready port startSeconds) */}}
 {{- define "pipeline.probes" -}}
 startupProbe:
   httpGet: &health
-    path: {{ .path }}
+    path: {{ .healthy }}
     port: {{ .port }}
   periodSeconds: 2
   timeoutSeconds: 5
   failureThreshold: {{ div .startSeconds 2 }}
 readinessProbe:
-  httpGet: *health
+  httpGet:
+    path: {{ .ready }}
+    port: {{ .port }}
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 3

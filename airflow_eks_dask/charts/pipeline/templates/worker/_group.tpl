@@ -25,6 +25,9 @@ airflow-eks-dask/worker-group: {{ (index . 1).name }}
 POD_NAME: {valueFrom: {fieldRef: {fieldPath: metadata.name}}}
 AIRFLOW_CONFIG: /etc/airflow/airflow.cfg
 AIRFLOW__DASK__QUEUES: {{ join "," .queues | quote }}
+# Those of Dask, and /ready.
+DASK_DISTRIBUTED__WORKER__HTTP__ROUTES: >-
+  ['distributed.http.worker.prometheus', 'distributed.http.health', 'airflow_eks_dask.worker.readiness']
 {{- end }}
 
 {{/* What `dask worker --resources` takes: slots are the resource `airflow`. */}}
