@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chart.rendering import VALUES, Chart, find_helm
+from airflow_eks_dask.helm.binary import find_helm
+from airflow_eks_dask.helm.errors import HelmError
+from airflow_eks_dask.helm.install import install
+from tests.chart.rendering import VALUES, Chart
 
 
 @pytest.fixture(scope="session")
-def chart(tmp_path_factory):
-    helm = find_helm()
-    assert helm
+def helm():
+    """The program; what `airflow eks-dask install-helm` puts in place, if there is none."""
+    try:
+        return find_helm()
+    except HelmError:
+        install()
+        return find_helm()
+
+
+@pytest.fixture(scope="session")
+def chart(helm, tmp_path_factory):
     return Chart(helm, tmp_path_factory.mktemp("values"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +104,7 @@ class Chart:
     :param directory: For files of values.
     """
 
-    def __init__(self, helm: str, directory: Path) -> None:
+    def __init__(self, helm: Path, directory: Path) -> None:
         self._helm = helm
         self._directory = directory
 
@@ -125,7 +124,7 @@ class Chart:
         """Run Helm with values."""
         file = self._directory / "values.yaml"
         file.write_text(yaml.safe_dump(dict(values)))
-        words = [self._helm, *map(str, command), "--values", str(file)]
+        words = [str(self._helm), *map(str, command), "--values", str(file)]
         return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -159,8 +158,3 @@ def environment(container: Mapping[str, Any]) -> dict[str, Any]:
     names = [variable["name"] for variable in container.get("env", [])]
     assert len(names) == len(set(names))
     return {each["name"]: each.get("value", each.get("valueFrom")) for each in container.get("env", [])}
-
-
-def find_helm() -> str | None:
-    """Return the path of Helm, if it is there."""
-    return shutil.which("helm")

@@ -50,7 +50,7 @@ def refuses_strangers(address: str) -> None:
     :raises OSError: The scheduler cannot be reached.
     """
     parts = urlsplit(address)
-    host = (parts.hostname, parts.port)
+    host = (parts.hostname, parts.port or 8786)
     with socket.create_connection(host, timeout=CONNECT_TIMEOUT) as plain:
         try:
             plain.sendall(bytes(64))
