@@ -1,4 +1,4 @@
-"""docs/aws.md says what is true: names, tests, and a DAG that loads."""
+"""The pages say what is true: names, tests, and a DAG that loads."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def test_the_tests_that_show_it_exist(name):
 def test_each_operator_and_its_module_is_named():
     named = {
         operator: module
-        for module, cell in re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGE, re.M)
+        for page in (ROOT / "docs").glob("*.md")
+        for module, cell in re.findall(r"^\| `(\w+)` \| (.*) \|$", page.read_text(), re.M)
         for operator in re.findall(r"`(\w+Operator)`", cell)
     }
     assert named == {name: each.__module__.rpartition(".")[2] for name, each in operator_classes().items()}
