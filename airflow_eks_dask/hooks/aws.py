@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,35 @@ if TYPE_CHECKING:
 CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 6})
 
 
+class _OneSession(AwsBaseHook):
+    """
+    Makes the clients of all services in one session.
+
+    The provider's hook makes a session for each client, and so reads the connection, takes its role and loads what
+    botocore knows of all services each time.
+    """
+
+    @cached_property
+    def session(self) -> Any:
+        """The session, in the region of the hook."""
+        return super().get_session(self.region_name)
+
+    def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
+        return self.session
+
+    def client_of(self, service: str) -> Any:
+        """Return a new client of a service."""
+        self.client_type = service
+        return self.get_client_type()
+
+
 class AwsClients:
     """
     Clients of any AWS service for one account and region.
 
     The credentials are those of an Airflow connection of type AWS and all that it supports: keys, profiles, roles,
-    web identity. :class:`~airflow.providers.amazon.aws.hooks.base_aws.AwsBaseHook` makes each client.
+    web identity. :class:`~airflow.providers.amazon.aws.hooks.base_aws.AwsBaseHook` makes each client. May be used by
+    several threads.
 
     :param aws_conn_id: The connection; None for what boto3 finds by itself.
     :param region_name: Region; None for the connection's own.
@@ -31,25 +55,34 @@ class AwsClients:
     def __init__(self, aws_conn_id: str | None = "aws_default", region_name: str | None = None) -> None:
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
-        self._hooks: dict[tuple[str, str | None], Any] = {}
+        self._hooks: dict[str | None, _OneSession] = {}
+        self._clients: dict[tuple[str, str | None], Any] = {}
+        # Clients are made for threads; making them is not.
+        self._lock = threading.RLock()
 
-    def hook(self, service: str, region_name: str | None = None) -> Any:
+    def client(self, service: str, region_name: str | None = None) -> Any:
         """
-        Return the provider's hook for a service.
+        Return the boto3 client of a service.
 
         :param service: As boto3 calls it, such as ``eks``.
         :param region_name: Another region, for services that are in one only.
         """
-        region = region_name or self.region_name
-        if (service, region) not in self._hooks:
-            self._hooks[service, region] = AwsBaseHook(
-                aws_conn_id=self.aws_conn_id, client_type=service, region_name=region, config=CONFIG
-            )
-        return self._hooks[service, region]
+        key = service, region_name or self.region_name
+        with self._lock:
+            if key not in self._clients:
+                self._clients[key] = self._hook(key[1]).client_of(service)
+            return self._clients[key]
 
-    def client(self, service: str, region_name: str | None = None) -> Any:
-        """Return the boto3 client of a service; the parameters are those of :meth:`hook`."""
-        return self.hook(service, region_name).conn
+    def _hook(self, region_name: str | None) -> _OneSession:
+        if region_name not in self._hooks:
+            self._hooks[region_name] = _OneSession(self.aws_conn_id, region_name=region_name, config=CONFIG)
+        return self._hooks[region_name]
+
+    @property
+    def session(self) -> Any:
+        """The session that has the credentials, which renew themselves."""
+        with self._lock:
+            return self._hook(self.region_name).session
 
     @cached_property
     def region(self) -> str:
@@ -58,7 +91,7 @@ class AwsClients:
 
         :raises ValueError: Neither the user nor the connection says one.
         """
-        region = self._session.region_name
+        region = self.session.region_name
         if region is None:
             raise ValueError(f"Give region_name, or region_name in the extra of the connection {self.aws_conn_id!r}")
         return str(region)
@@ -66,11 +99,7 @@ class AwsClients:
     @cached_property
     def partition(self) -> str:
         """The partition: ``aws``, ``aws-cn`` or ``aws-us-gov``."""
-        return str(self._session.get_partition_for_region(self.region))
-
-    @cached_property
-    def _session(self) -> Any:
-        return self.hook("sts").get_session(region_name=self.region_name)
+        return str(self.session.get_partition_for_region(self.region))
 
     @cached_property
     def account_id(self) -> str:

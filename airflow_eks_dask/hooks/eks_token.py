@@ -83,7 +83,7 @@ class EksTokenSource:
     @cached_property
     def _credentials(self) -> Credentials:
         """Credentials that renew themselves."""
-        credentials: Credentials | None = self._aws.hook("sts").get_session(self._aws.region).get_credentials()
+        credentials: Credentials | None = self._aws.session.get_credentials()
         if credentials is None:
             raise NoCredentialsError
         return credentials
