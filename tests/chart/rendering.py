@@ -33,7 +33,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "least": {**API, "tls": {"enabled": False}, "service": {"type": "ClusterIP"}},
     "public": {**USUAL, "service": {"public": True, "loadBalancerSourceRanges": ["192.0.2.0/24", "2001:db8::/32"]}},
     "everything": {
-        **IN_CLUSTER_API,
+        "executionApi": {**IN_CLUSTER_API["executionApi"], "tlsSecretName": "api-tls"},
         "labels": {"airflow-eks-dask/cluster": "pipelines"},
         "image": {"repository": "registry.example.com/pipelines", "tag": "2", "pullSecrets": [{"name": "registry"}]},
         "tls": {"schedulerSecretName": "scheduler-tls", "workerSecretName": "worker-tls"},

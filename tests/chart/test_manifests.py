@@ -168,6 +168,18 @@ def test_a_group_is_as_it_says(chart):
     assert spread["labelSelector"]["matchLabels"]["airflow-eks-dask/worker-group"] == "gpu"
 
 
+def test_workers_get_no_key_of_the_execution_api(chart):
+    manifests = chart.render(VALUES["everything"])
+    assert manifests.container("pipeline-execution-api")["livenessProbe"]["httpGet"]["scheme"] == "HTTPS"
+    pod = manifests.one("Deployment", "pipeline-worker-small")["spec"]["template"]["spec"]
+    (volume,) = [each for each in pod["volumes"] if each.get("secret", {}).get("secretName") == "api-tls"]
+    assert volume["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+    variables = environment(pod["containers"][0])
+    assert variables["AIRFLOW__API__SSL_CERT"] == "/etc/execution-api/ca.crt"
+    configuration = manifests.one("ConfigMap", "pipeline-airflow")["data"]["airflow.cfg"]
+    assert "execution_api_server_url = https://pipeline-execution-api:8080/execution/\n" in configuration
+
+
 def test_one_scheduler_at_a_time(rendered):
     spec = rendered.one("Deployment", "pipeline-scheduler")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})

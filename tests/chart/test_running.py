@@ -6,6 +6,7 @@ import http.server
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -74,7 +75,8 @@ class Pods:
         """Put what is on this machine in the place of what is in the cluster."""
 
         def translate(text):
-            text = text.replace("$(POD_NAME)", POD).replace("/etc/dask/tls", str(self._tls / role))
+            text = text.replace("$(POD_NAME)", POD)
+            text = re.sub("/etc/(dask/tls|execution-api)", str(self._tls / role), text)
             text = text.replace("/etc/check", str(CHART / "files")).replace("/tmp/dask", str(self._directory / "dask"))
             text = text.replace("pipeline-scheduler:", "127.0.0.1:")
             return re.sub(r"\b878[6-9]\b", lambda port: str(self.ports[port[0]]), text)
@@ -90,8 +92,10 @@ class Pods:
 def write_secrets(directory):
     """Make what is in the Secrets of each role."""
     now = datetime.now(timezone.utc)
-    authority = certificates.make_authority(now)
-    certificates.write(directory / "all", {AUTHORITY: authority, **certificates.make_leaves(authority, now)})
+    authority, names = certificates.make_authority(now), [certificates.subject_name("127.0.0.1")]
+    certificates.write(
+        directory / "all", {AUTHORITY: authority, **certificates.make_leaves(authority, now, names=names)}
+    )
     for role in ("scheduler", "worker"):
         (directory / role).mkdir()
         for name, file in {
@@ -104,8 +108,8 @@ def write_secrets(directory):
 
 
 @contextmanager
-def execution_api():
-    """Something that answers where Airflow's execution API would."""
+def execution_api(tls=None):
+    """Something that answers where Airflow's execution API would; with the files of a Secret, in TLS."""
 
     class Healthy(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -116,16 +120,22 @@ def execution_api():
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
+        if tls:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(tls / "tls.crt", tls / "tls.key")
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/execution/"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}/execution/"
         server.shutdown()
 
 
 @contextmanager
 def running(chart, directory, values, *roles):
-    with execution_api() as url:
+    tls = write_secrets(directory)
+    api_tls = tls / "scheduler" if values.get("executionApi") else None
+    with execution_api(api_tls) as url:
         ours = {"executionApi": {"url": url}, "workerDefaults": {"replicas": 1}, "test": {"timeout": 60}}
-        pods = Pods(chart.render(changed(values, ours)), directory, write_secrets(directory))
+        pods = Pods(chart.render(changed(values, ours)), directory, tls)
         try:
             for role in roles:
                 pods.start(role)
@@ -196,6 +206,13 @@ def test_a_worker_waits_for_its_scheduler_and_ends_when_it_is_told_to(chart, tmp
 
 def test_without_tls_it_computes_as_well(chart, tmp_path):
     with running(chart, tmp_path, PLAIN, "scheduler", "worker") as pods:
+        done = pods.check()
+    assert done.returncode == 0, done.stderr
+
+
+def test_workers_know_the_execution_api_by_its_authority(chart, tmp_path):
+    values = {**PLAIN, "executionApi": {"tlsSecretName": "api-tls"}}
+    with running(chart, tmp_path, values, "scheduler", "worker") as pods:
         done = pods.check()
     assert done.returncode == 0, done.stderr
 

@@ -94,7 +94,8 @@ def wait_for_workers(client: Client, wanted: dict[str, int], deadline: float) ->
 def look_around(url: str) -> tuple[str, str]:
     """Return where this runs, and what keeps the URL from being read."""
     try:
-        with urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT):  # noqa: S310 - the chart gives it
+        context = ssl.create_default_context(cafile=os.environ.get("AIRFLOW__API__SSL_CERT"))
+        with urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT, context=context):  # noqa: S310 - the chart gives it
             return platform.node(), ""
     except OSError as error:
         return platform.node(), str(error)

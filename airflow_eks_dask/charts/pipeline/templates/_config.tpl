@@ -1,6 +1,6 @@
 {{- define "pipeline.executionApiUrl" -}}
 {{- if .Values.executionApi.enabled -}}
-http://{{ include "pipeline.fullname" . }}-execution-api:8080/execution/
+{{ ternary "https" "http" (ne .Values.executionApi.tlsSecretName "") }}://{{ include "pipeline.fullname" . }}-execution-api:8080/execution/
 {{- else -}}
 {{ .Values.executionApi.url }}
 {{- end }}

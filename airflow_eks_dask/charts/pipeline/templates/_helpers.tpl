@@ -158,12 +158,13 @@ affinity:
 {{- end }}
 {{- end }}
 
-{{/* Probes of a process whose event loop answers: (dict healthy ready port startSeconds) */}}
+{{/* Probes of a process whose event loop answers: (dict healthy ready port startSeconds, scheme if not HTTP) */}}
 {{- define "pipeline.probes" -}}
 startupProbe:
   httpGet: &health
     path: {{ .healthy }}
     port: {{ .port }}
+    scheme: {{ .scheme | default "HTTP" }}
   periodSeconds: 2
   timeoutSeconds: 5
   failureThreshold: {{ div .startSeconds 2 }}
@@ -171,6 +172,7 @@ readinessProbe:
   httpGet:
     path: {{ .ready }}
     port: {{ .port }}
+    scheme: {{ .scheme | default "HTTP" }}
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 3
