@@ -186,7 +186,7 @@ OPERATORS = (
     "preflight",
     "self_managed_nodegroup",
 )
-HOOKS = ("airflow_api", "aws", "dask", "dask_check", "eks", "eks_token", "pricing")
+HOOKS = ("airflow_api", "aws", "dask", "dask_check", "eks", "eks_token", "port_forward", "pricing")
 
 
 def _modules(package: str, names: Iterable[str]) -> list[dict[str, Any]]:

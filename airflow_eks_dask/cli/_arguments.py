@@ -180,3 +180,52 @@ KUBECONFIG_EXEC = _arg(
     choices=("aws", "airflow"),
     default="aws",
 )
+DASHBOARD_CLUSTER = _arg(
+    ("--cluster",),
+    help="Name of the EKS cluster (default: the cluster of a kubeconfig)",
+    metavar="NAME",
+    type=str,
+    default=None,
+)
+DASHBOARD_KUBECONFIG = _arg(
+    ("--kubeconfig",),
+    help="The kubeconfig (default: those that KUBECONFIG names, else ~/.kube/config)",
+    metavar="FILE",
+    type=Path,
+    default=None,
+)
+DASHBOARD_CONTEXT = _arg(
+    ("--context",),
+    help="Context of the kubeconfig (default: its current one)",
+    metavar="NAME",
+    type=str,
+    default=None,
+)
+DASHBOARD_NAMESPACE = _arg(
+    ("--namespace",),
+    help="Namespace of the page's Service (default: %(default)s)",
+    metavar="NAME",
+    type=str,
+    default="headlamp",
+)
+DASHBOARD_SERVICE = _arg(
+    ("--service",),
+    help="The page's Service (default: %(default)s)",
+    metavar="NAME",
+    type=str,
+    default="headlamp",
+)
+DASHBOARD_ACCOUNT = _arg(
+    ("--account",),
+    help="The service account whose token is shown (default: %(default)s)",
+    metavar="NAMESPACE/NAME",
+    type=str,
+    default="kube-system/eks-admin",
+)
+DASHBOARD_PORT = _arg(
+    ("--port",),
+    help="TCP port of this machine (default: any that is free)",
+    metavar="PORT",
+    type=int,
+    default=0,
+)

@@ -98,6 +98,25 @@ INSTALL_HELM = ActionCommand(
     func=lazy_load_command("airflow_eks_dask.cli.install_helm.install_helm"),
     args=(arguments.OUTPUT, ARG_VERBOSE),
 )
+DASHBOARD = ActionCommand(
+    name="dashboard",
+    help="Open a way to the web page of a Kubernetes cluster, and show a token for it",
+    description="Forward a port of this machine to Headlamp in the cluster, print the link, and a token of a service "
+    "account that is valid for an hour, until Ctrl-C. Exit codes: 0 ended, 1 failed, 2 bad usage.",
+    func=lazy_load_command("airflow_eks_dask.cli.dashboard.dashboard"),
+    args=(
+        arguments.DASHBOARD_CLUSTER,
+        arguments.REGION,
+        arguments.AWS_CONN_ID,
+        arguments.DASHBOARD_KUBECONFIG,
+        arguments.DASHBOARD_CONTEXT,
+        arguments.DASHBOARD_NAMESPACE,
+        arguments.DASHBOARD_SERVICE,
+        arguments.DASHBOARD_ACCOUNT,
+        arguments.DASHBOARD_PORT,
+        ARG_VERBOSE,
+    ),
+)
 
 
 def get_cli_commands() -> list[GroupCommand]:
@@ -106,6 +125,6 @@ def get_cli_commands() -> list[GroupCommand]:
         GroupCommand(
             name="eks-dask",
             help="Run Airflow on Dask, on this machine or on AWS EKS",
-            subcommands=(DEMO, CERTS, STATUS, WORKERS, DRAIN, KUBECONFIG, TOKEN, INSTALL_HELM),
+            subcommands=(DEMO, CERTS, STATUS, WORKERS, DRAIN, KUBECONFIG, TOKEN, INSTALL_HELM, DASHBOARD),
         )
     ]
