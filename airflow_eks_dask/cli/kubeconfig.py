@@ -18,7 +18,7 @@ from airflow_eks_dask.cli._aws import aws_clients
 from airflow_eks_dask.cli._errors import CommandError, UsageError, reported
 from airflow_eks_dask.cli._kubeconfig import Access
 from airflow_eks_dask.cli._show import print_json
-from airflow_eks_dask.cli.token import API_VERSION
+from airflow_eks_dask.hooks.eks_token import EXEC_API_VERSION
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -85,7 +85,7 @@ def _access(args: Namespace, aws: AwsClients) -> Access:
 
 def _aws_plugin(cluster_name: str, region: str) -> dict[str, Any]:
     return {
-        "apiVersion": API_VERSION,
+        "apiVersion": EXEC_API_VERSION,
         "command": "aws",
         "args": ["--region", region, "eks", "get-token", "--cluster-name", cluster_name, "--output", "json"],
         "interactiveMode": "IfAvailable",
@@ -100,7 +100,7 @@ def _airflow_plugin(cluster_name: str, region: str, aws_conn_id: str | None) -> 
     connection = ["--aws-conn-id", aws_conn_id] if aws_conn_id else []
     environment = {"AIRFLOW_HOME": AIRFLOW_HOME, "AIRFLOW_CONFIG": os.environ.get("AIRFLOW_CONFIG")}
     return {
-        "apiVersion": API_VERSION,
+        "apiVersion": EXEC_API_VERSION,
         "command": command or "airflow",
         "args": ["eks-dask", "token", "--cluster", cluster_name, "--region", region, *connection],
         "env": [{"name": name, "value": value} for name, value in environment.items() if value],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow.utils.cli import suppress_logs_and_warning
@@ -15,11 +14,6 @@ from airflow_eks_dask.hooks.eks_token import EksTokenSource
 if TYPE_CHECKING:
     from argparse import Namespace
 
-API_VERSION = "client.authentication.k8s.io/v1beta1"
-"""What ``aws eks get-token`` speaks as well, in all its versions."""
-
-_MARGIN = timedelta(minutes=1)
-
 
 @suppress_logs_and_warning
 def token(args: Namespace) -> None:
@@ -31,11 +25,4 @@ def token(args: Namespace) -> None:
     """
     with reported("token"), aws_clients(args.aws_conn_id, args.region) as aws:
         made = EksTokenSource(aws, args.cluster).get()
-    print_json(
-        {
-            "apiVersion": API_VERSION,
-            "kind": "ExecCredential",
-            "spec": {},
-            "status": {"expirationTimestamp": f"{made.expires_at - _MARGIN:%Y-%m-%dT%H:%M:%SZ}", "token": made.value},
-        }
-    )
+    print_json(made.exec_credential())

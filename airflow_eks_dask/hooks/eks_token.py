@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
@@ -27,6 +27,10 @@ LIFETIME = timedelta(minutes=15)
 RENEW_AFTER = timedelta(minutes=10)
 """How long a token is handed out. botocore renews the keys of a role at the latest when they last as long as that."""
 
+EXEC_API_VERSION = "client.authentication.k8s.io/v1beta1"
+"""Of credential plugins; what ``aws eks get-token`` speaks as well, in all its versions."""
+
+_MARGIN = timedelta(minutes=1)
 _PREFIX = "k8s-aws-v1."
 _URL_SECONDS = 60
 _GLOBAL_ENDPOINT = "https://sts.amazonaws.com"
@@ -43,6 +47,15 @@ class EksToken:
 
     value: str = field(repr=False)
     expires_at: datetime
+
+    def exec_credential(self) -> dict[str, Any]:
+        """Return it as ``kubectl``, Helm and other clients in Go want it from a credential plugin."""
+        return {
+            "apiVersion": EXEC_API_VERSION,
+            "kind": "ExecCredential",
+            "spec": {},
+            "status": {"expirationTimestamp": f"{self.expires_at - _MARGIN:%Y-%m-%dT%H:%M:%SZ}", "token": self.value},
+        }
 
 
 class EksTokenSource:

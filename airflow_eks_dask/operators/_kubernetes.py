@@ -1,0 +1,60 @@
+"""What all operators have in common that work in a Kubernetes cluster."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow_eks_dask.hooks.kubernetes import KubernetesCluster
+from airflow_eks_dask.operators._text import TextOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FIELDS = ("eks_cluster_name", "aws_conn_id", "region_name", "kubernetes_conn_id", "kubeconfig", "cluster_context")
+
+
+class KubernetesOperator(TextOperator):
+    """
+    Knows a Kubernetes cluster: on EKS, of an Airflow connection, or of a kubeconfig.
+
+    :param eks_cluster_name: Name of an EKS cluster; tokens are made from the AWS connection.
+    :param aws_conn_id: Airflow connection of type AWS; None for what boto3 finds by itself.
+    :param region_name: AWS region; None for the connection's own.
+    :param kubernetes_conn_id: Airflow connection of type Kubernetes.
+    :param kubeconfig: Path of a kubeconfig, where the task runs.
+    :param cluster_context: Context in the kubeconfig, or in that of the connection; None for its current one.
+    """
+
+    template_fields: Sequence[str] = FIELDS
+
+    def __init__(
+        self,
+        *,
+        eks_cluster_name: str | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        kubernetes_conn_id: str | None = None,
+        kubeconfig: str | None = None,
+        cluster_context: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.eks_cluster_name = eks_cluster_name
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.kubernetes_conn_id = kubernetes_conn_id
+        self.kubeconfig = kubeconfig
+        self.cluster_context = cluster_context
+
+    @cached_property
+    def cluster(self) -> KubernetesCluster:
+        """The cluster, once the templates are rendered."""
+        return KubernetesCluster(
+            eks_cluster_name=self.eks_cluster_name,
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            kubernetes_conn_id=self.kubernetes_conn_id,
+            kubeconfig=self.kubeconfig,
+            cluster_context=self.cluster_context,
+        )
