@@ -127,6 +127,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "float",
         "1",
     ),
+    "helm_binary": _option(
+        "Path of the Helm 4 that tasks use. Empty: one on PATH, else the one that ``airflow eks-dask install-helm`` "
+        "has put below AIRFLOW_HOME.",
+        "string",
+        "",
+        "/usr/local/bin/helm",
+    ),
     "shutdown_timeout": _option(
         "Seconds that the Airflow scheduler, asked to stop, waits for the tasks on its embedded cluster. "
         "Tasks still running then are ended and fail. Tasks on another cluster run on.",
@@ -178,6 +185,7 @@ OPERATORS = (
     "dask_endpoint",
     "database",
     "eks",
+    "helm",
     "iam",
     "leftovers",
     "load_balancers",
@@ -186,7 +194,7 @@ OPERATORS = (
     "preflight",
     "self_managed_nodegroup",
 )
-HOOKS = ("airflow_api", "aws", "dask", "dask_check", "eks", "eks_token", "port_forward", "pricing")
+HOOKS = ("airflow_api", "aws", "dask", "dask_check", "eks", "eks_token", "helm", "port_forward", "pricing")
 
 
 def _modules(package: str, names: Iterable[str]) -> list[dict[str, Any]]:
