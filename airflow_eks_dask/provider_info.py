@@ -193,6 +193,7 @@ OPERATORS = (
     "plan",
     "preflight",
     "self_managed_nodegroup",
+    "tiller",
 )
 HOOKS = ("airflow_api", "aws", "dask", "dask_check", "eks", "eks_token", "helm", "port_forward", "pricing")
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_eks_dask.endpoint import Endpoint
 from airflow_eks_dask.hooks.dask_check import DaskClusterError
-from airflow_eks_dask.operators._text import TextOperator
+from airflow_eks_dask.operators._kubernetes import KubernetesOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FILES = ("tls_ca", "tls_cert", "tls_key")
+SECRET_KEYS = {"tls_ca": "ca.crt", "tls_cert": "tls.crt", "tls_key": "tls.key"}
+_SECRET = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 
 
-class DaskEndpointOperator(TextOperator):
+class DaskEndpointOperator(KubernetesOperator):
     """
     Knows a Dask scheduler. TLS material is read where the task runs and goes through no XCom.
 
@@ -23,10 +27,12 @@ class DaskEndpointOperator(TextOperator):
     :param tls_ca: File (PEM) with the certificate of the authority of the cluster's certificates.
     :param tls_cert: File (PEM) with the certificate that Airflow shows to the Dask scheduler.
     :param tls_key: File (PEM) with the private key of ``tls_cert``.
+    :param tls_secret: Instead of the three files, ``namespace/name`` of a Secret in Kubernetes with the keys
+        ``ca.crt``, ``tls.crt`` and ``tls.key``. In which cluster that is, the further parameters say.
     :param allow_insecure: Whether the Dask scheduler may be beyond this machine without TLS.
     """
 
-    template_fields: Sequence[str] = ("address", *FILES)
+    template_fields: Sequence[str] = (*KubernetesOperator.template_fields, "address", *FILES, "tls_secret")
 
     def __init__(
         self,
@@ -35,6 +41,7 @@ class DaskEndpointOperator(TextOperator):
         tls_ca: str | None = None,
         tls_cert: str | None = None,
         tls_key: str | None = None,
+        tls_secret: str | None = None,
         allow_insecure: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -43,6 +50,7 @@ class DaskEndpointOperator(TextOperator):
         self.tls_ca = tls_ca
         self.tls_cert = tls_cert
         self.tls_key = tls_key
+        self.tls_secret = tls_secret
         self.allow_insecure = allow_insecure
 
     def problems(self) -> list[str]:
@@ -55,9 +63,17 @@ class DaskEndpointOperator(TextOperator):
         ]
         if found:
             return found
-        return Endpoint(self.address or "", **files, allow_insecure=self.allow_insecure).problems(
-            {"cluster_address": "address"}
-        )
+        if not self.tls_secret:
+            return Endpoint(self.address or "", **files, allow_insecure=self.allow_insecure).problems(
+                {"cluster_address": "address"}
+            )
+        if files:
+            found.append(f"tls_secret holds all three: leave out {', '.join(files)}")
+        if not _SECRET.fullmatch(self.tls_secret):
+            found.append(f"tls_secret = {self.tls_secret!r}: must look like namespace/name")
+        if not (self.address or "").startswith("tls://"):
+            found.append(f"address = {self.address!r}: must look like tls://host:8786")
+        return found + self.cluster.problems()
 
     def refuse(self, problems: Sequence[str]) -> None:
         """
@@ -74,9 +90,24 @@ class DaskEndpointOperator(TextOperator):
 
         :raises DaskClusterError: The material does not serve.
         """
-        endpoint = Endpoint(self.address or "", **self._from_files(), allow_insecure=self.allow_insecure)
-        self.refuse(endpoint.problems({"cluster_address": "address"}))
+        material = self._from_secret() if self.tls_secret else self._from_files()
+        endpoint = Endpoint(self.address or "", **material, allow_insecure=self.allow_insecure)
+        called = {name: f"{key} of Secret {self.tls_secret}" for name, key in SECRET_KEYS.items()}
+        self.refuse(endpoint.problems({"cluster_address": "address", **(called if self.tls_secret else {})}))
         return endpoint
 
     def _from_files(self) -> dict[str, str]:
         return {name: Path(path).read_text() for name in FILES if (path := getattr(self, name))}
+
+    def _from_secret(self) -> dict[str, str]:
+        import kubernetes.client  # type: ignore[import-untyped]
+
+        from airflow_eks_dask.hooks.eks import kubernetes_errors
+
+        namespace, _, name = str(self.tls_secret).partition("/")
+        with kubernetes_errors(f"reading Secret {self.tls_secret}"), self.cluster.client() as client:
+            secret = kubernetes.client.CoreV1Api(client).read_namespaced_secret(name, namespace)
+        data = secret.data or {}
+        if missing := [key for key in SECRET_KEYS.values() if not data.get(key)]:
+            raise DaskClusterError(f"Secret {self.tls_secret} has no {', '.join(missing)}")
+        return {field: base64.b64decode(data[key]).decode() for field, key in SECRET_KEYS.items()}

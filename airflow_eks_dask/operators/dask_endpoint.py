@@ -121,9 +121,8 @@ class PublishDaskEndpointOperator(VerifyDaskEndpointOperator):
             task_id="tasks_run_there",
             cluster_name="pipelines",
             address="tls://{{ ti.xcom_pull('dask_address') }}:8786",
-            tls_ca="/etc/airflow/dask/ca.pem",
-            tls_cert="/etc/airflow/dask/client.pem",
-            tls_key="/etc/airflow/dask/client-key.pem",
+            tls_secret="dask/pipeline-client-tls",
+            eks_cluster_name="pipelines",
             queue="local",
         )
 
