@@ -182,6 +182,7 @@ OPERATORS = (
     "access",
     "aws_auth",
     "bucket",
+    "cluster_services",
     "dask_endpoint",
     "database",
     "eks",
@@ -195,7 +196,19 @@ OPERATORS = (
     "self_managed_nodegroup",
     "tiller",
 )
-HOOKS = ("airflow_api", "aws", "dask", "dask_check", "eks", "eks_token", "helm", "port_forward", "pricing")
+HOOKS = (
+    "airflow_api",
+    "aws",
+    "credential_plugin",
+    "dask",
+    "dask_check",
+    "eks",
+    "eks_token",
+    "helm",
+    "kubernetes",
+    "port_forward",
+    "pricing",
+)
 
 
 def _modules(package: str, names: Iterable[str]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,6 +17,13 @@ def test_what_is_installed_is_what_was_chosen(service):
     assert service.repository.startswith("https://")
     assert SERVICES[service.name] is service
     assert yaml.safe_load(yaml.safe_dump(service.values)) == service.values
+
+
+def test_the_page_names_them():
+    page = (Path(__file__).parents[2] / "docs" / "kubernetes.md").read_text()
+    (table,) = re.findall(r"<!-- services: begin -->\n(.*)<!-- services: end -->", page, re.S)
+    rows = [tuple(cell.strip(" `") for cell in line.strip("|").split("|"))[:4] for line in table.splitlines()[2:]]
+    assert rows == [(each.name, each.chart, each.version, each.repository) for each in SERVICES.values()]
 
 
 def test_headlamp_is_no_administrator():
