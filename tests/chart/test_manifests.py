@@ -160,7 +160,7 @@ def test_a_group_is_as_it_says(chart):
     assert variables["OMP_NUM_THREADS"] == "4"
     assert variables["MKL_NUM_THREADS"] == "1"
     # Limits of its own come without the requests of others.
-    assert gpu["resources"] == {"limits": {"memory": "16Gi", "nvidia.com/gpu": 1}}
+    assert gpu["resources"] == {"limits": {"memory": "16Gi", "nvidia.com/gpu": "1"}}
     (spread,) = manifests.one("Deployment", "pipeline-worker-gpu")["spec"]["template"]["spec"][
         "topologySpreadConstraints"
     ]

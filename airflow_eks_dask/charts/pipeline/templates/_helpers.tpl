@@ -69,7 +69,12 @@ default
 image: {{ include "pipeline.image" $root | quote }}
 imagePullPolicy: {{ $root.Values.image.pullPolicy }}
 resources:
-{{ index . 1 | toYaml | indent 2 }}
+{{- range $kind, $amounts := index . 1 }}
+  {{ $kind }}:
+  {{- range $name, $amount := $amounts }}
+    {{ $name }}: {{ $amount | quote }}
+  {{- end }}
+{{- end }}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
