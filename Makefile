@@ -11,8 +11,10 @@ WITH_OLDEST := VENV=.venv-$(AIRFLOW_OLDEST) AIRFLOW=$(AIRFLOW_OLDEST)
 # They wait more than they compute. Each one's output comes when it is done.
 IN_PARALLEL := --no-print-directory --jobs 2 --output-sync=target
 
+EXTRA := test,docs
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-aws test-airflow test-dask test-chaos test-oldest sweep policy lint types build constraints benchmark clean chaos
+.PHONY: help demo test test-unit test-aws test-airflow test-dask test-chaos test-oldest test-chart test-cluster sweep policy lint types docs build constraints benchmark clean chaos
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -43,6 +45,12 @@ test-oldest: ## The tests that concern Airflow, with the oldest supported versio
 	$(MAKE) $(WITH_OLDEST) test-unit UNIT='-m "not any_airflow"'
 	$(MAKE) $(WITH_OLDEST) $(IN_PARALLEL) test-airflow test-chaos
 
+test-chart: $(VENV)/.installed ## Tests of the Helm chart that need no cluster; Helm comes from PyPI
+	$(BIN)/python -m pytest tests/chart
+
+test-cluster: $(VENV)/.installed ## Tests in a real Kubernetes cluster, the one that KUBECONFIG names
+	$(BIN)/python -m pytest tests/cluster
+
 chaos: $(VENV)-benchmark/.installed ## Break everything, CeleryExecutor too, and write what came of it into docs/faults.md
 	$(VENV)-benchmark/bin/python -m tests.chaos --long --executor dask --executor celery --output docs/faults.md
 
@@ -59,6 +67,9 @@ lint: $(VENV)/.installed ## Style
 types: $(VENV)/.installed ## Types
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed ## Documentation, into docs/_build/
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build
+
 build: $(VENV)/.installed ## Wheel and source distribution, into dist/
 	rm -rf dist build
 	$(BIN)/python -m build --installer uv --outdir dist .
@@ -67,7 +78,7 @@ constraints: $(VENV)/.installed ## Choose anew the versions that demo and tests 
 	for version in $(AIRFLOW) $(AIRFLOW_OLDEST); do \
 	  printf '%s\n' "apache-airflow==$$version" $(BREAKING) | $(BIN)/uv pip compile --quiet --no-header --no-annotate \
 	    --python-version 3.11 --no-emit-package airflow-eks-dask --upgrade --constraint - \
-	    --extra test --output-file constraints/airflow-$$version.txt setup.cfg || exit 1; \
+	    --extra test --extra docs --output-file constraints/airflow-$$version.txt setup.cfg || exit 1; \
 	done
 
 benchmark: $(VENV)-benchmark/.installed ## Compare with CeleryExecutor and LocalExecutor, into docs/ (options: BENCHMARK="--runs 3")
@@ -75,7 +86,7 @@ benchmark: $(VENV)-benchmark/.installed ## Compare with CeleryExecutor and Local
 	$(VENV)-benchmark/bin/python -m benchmarks executors $(BENCHMARK)
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) $(VENV)-* dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* dist build docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints/airflow-$(AIRFLOW).txt
 	@$(MAKE) --no-print-directory install INTO=$(VENV) VERSION=$(AIRFLOW)
@@ -87,5 +98,5 @@ $(VENV)-benchmark/.installed: setup.cfg pyproject.toml constraints/airflow-$(AIR
 install:
 	$(PYTHON) -m venv $(INTO)
 	$(INTO)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
-	VIRTUAL_ENV=$(CURDIR)/$(INTO) $(INTO)/bin/uv pip install --quiet --constraint constraints/airflow-$(VERSION).txt --editable '.[$(or $(EXTRA),test)]'
+	VIRTUAL_ENV=$(CURDIR)/$(INTO) $(INTO)/bin/uv pip install --quiet --constraint constraints/airflow-$(VERSION).txt --editable '.[$(EXTRA)]'
 	@touch $(INTO)/.installed
