@@ -25,8 +25,9 @@ def options() -> str:
 
 def commands() -> str:
     """Return the help of each command of ``airflow eks-dask``."""
-    pages = [f"**airflow eks-dask {name}**\n\n```text\n{parser.format_help().strip()}\n```" for name, parser in _parsers()]
-    return "\n\n".join(pages)
+    return "\n\n".join(
+        f"**airflow eks-dask {name}**\n\n```text\n{parser.format_help().strip()}\n```" for name, parser in _parsers()
+    )
 
 
 def _code(text: str) -> str:

@@ -12,7 +12,8 @@ import _generated
 import airflow_eks_dask
 
 project = "airflow-eks-dask"
-author = copyright = "The airflow-eks-dask maintainers"
+author = "The airflow-eks-dask maintainers"
+project_copyright = author
 release = version = airflow_eks_dask.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
