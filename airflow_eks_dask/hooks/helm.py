@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from airflow_eks_dask.helm.difference import Rendered
 from airflow_eks_dask.helm.errors import HelmError
 from airflow_eks_dask.helm.process import Ended, Process
 from airflow_eks_dask.helm.releases import Revision
+from airflow_eks_dask.helm.unready import unready_pods
 from airflow_eks_dask.helm.values import Masks
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class Helm:
         self._timeout = timeout
         self._process = Process()
         self._kubeconfig: Path | None = None
+        self._held_up: list[str] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> Helm:
@@ -184,17 +187,30 @@ class Helm:
 
     def _do(self, arguments: list[str], stdin: bytes = b"") -> None:
         """Run Helm and pass on all it says."""
-        what = f"helm {' '.join(arguments[:2])}"
+        self._held_up = []
         ended = self._run(
             arguments,
             stdin=stdin,
             timeout=self._limit,
             on_output=self._say,
             on_error=self._say,
-            on_silence=lambda seconds: self._log.info("%s has been running for %.0f s", what, seconds),
+            on_silence=lambda seconds: self._tell_progress(arguments, seconds),
         )
         if ended.code:
             raise self._failed(arguments, ended)
+
+    def _tell_progress(self, arguments: list[str], seconds: float) -> None:
+        action, release, *_ = arguments
+        held_up: list[str] = []
+        try:
+            held_up = unready_pods(self._cluster, self._namespace, release)
+        except Exception as error:  # noqa: BLE001 (whatever it is, Helm goes on)
+            self._log.info("It is not known what holds Helm up: %s", error)
+        self._log.info("helm %s %s has been running for %.0f s", action, release, seconds)
+        for each in held_up:
+            self._log.info("%s", self._masks(each))
+        # A rollback takes them away.
+        self._held_up = held_up or self._held_up
 
     def _read(self, arguments: list[str], stdin: bytes = b"", limit: float = 120) -> Any:
         """Run Helm and return what it writes as JSON, which is not logged; None if there is no such release."""
@@ -203,8 +219,10 @@ class Helm:
             return None
         if ended.code:
             raise self._failed(arguments, ended)
+        # What was pulled from a registry is told before.
+        begin = re.search(r"^[\[{]|^null", ended.output, re.MULTILINE)
         try:
-            return json.loads(ended.output)
+            return json.loads(ended.output[begin.start() :] if begin else "")
         except ValueError:
             raise HelmError(f"helm {arguments[0]}: its answer is no JSON: is {self.binary} Helm?") from None
 
@@ -217,7 +235,9 @@ class Helm:
 
     def _failed(self, arguments: list[str], ended: Ended) -> HelmError:
         said = self._masks(ended.errors.strip()).splitlines()[-20:]
-        return HelmError(f"helm {' '.join(arguments[:2])} in namespace {self._namespace}: " + "\n".join(said))
+        seen = [f"Seen while it ran: {self._masks('; '.join(self._held_up))}"] if self._held_up else []
+        what = f"helm {' '.join(arguments[:2])} in namespace {self._namespace}"
+        return HelmError(f"{what}: " + "\n".join([*said, *seen]))
 
 
 def _upgrade(release: str, chart: Chart) -> list[str]:

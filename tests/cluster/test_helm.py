@@ -18,8 +18,11 @@ import psutil
 import pytest
 from airflow.sdk import DAG
 
+from airflow_eks_dask.helm import process
 from airflow_eks_dask.helm.errors import HelmError, HelmStoppedError
+from airflow_eks_dask.hooks.kubernetes import KubernetesCluster
 from airflow_eks_dask.operators import helm as operators
+from tests.cluster import chart_servers
 from tests.conftest import eventually
 
 CHARTS = Path(__file__).with_name("charts")
@@ -253,6 +256,23 @@ def test_a_chart_in_an_archive(ensure, tmp_path):
     assert ensure(chart=str(tmp_path / "app-1.0.0.tgz"))["chart"] == "app-1.0.0"
 
 
+def test_a_chart_in_a_repository(ensure, tmp_path):
+    with chart_servers.repository(APP, tmp_path) as address:
+        assert ensure(chart="app", repository=address)["chart"] == "app-1.0.0"
+        assert ensure(chart="app", repository=address, version="~1.0")["changed"] is False
+        with pytest.raises(HelmError, match=r"helm show chart .*2\.0\.0"):
+            ensure(chart="app", repository=address, version="2.0.0")
+
+
+def test_a_chart_in_a_registry(ensure, tmp_path, monkeypatch):
+    with chart_servers.registry(APP, "1.0.0", tmp_path) as address:
+        with pytest.raises(HelmError, match="certificate"):
+            ensure(chart=address, version="1.0.0")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        assert ensure(chart=address, version="1.0.0")["chart"] == "app-1.0.0"
+        assert ensure(chart=address)["changed"] is False
+
+
 def test_a_newer_chart_is_an_upgrade(ensure, tmp_path, log):
     ensure()
     newer = shutil.copytree(APP, tmp_path / "app")
@@ -339,14 +359,14 @@ def test_a_secret_is_in_no_log_no_result_no_error_and_no_field(task, ensure, hel
 
 def test_a_secret_is_in_no_argument_environment_or_file_of_helm(kubernetes, namespace, helm, release):
     secret_values = {"password": "{{ secret }}"}
-    with elsewhere(kubernetes, namespace, release, values={"hang": True}, secret_values=secret_values) as process:
-        (found,) = wait_until_helm_waits(helm, release, process, "pending-install")
+    with elsewhere(kubernetes, namespace, release, values={"hang": True}, secret_values=secret_values) as running:
+        (found,) = wait_until_helm_waits(helm, release, running, "pending-install")
         about = Path(f"/proc/{found.pid}")
         arguments, environment = ((about / each).read_text() for each in ("cmdline", "environ"))
         standard_input = (about / "fd/0").readlink()
         values = (about / "fd/0").read_text()
-        process.terminate()
-        output, _ = process.communicate(timeout=30)
+        running.terminate()
+        output, _ = running.communicate(timeout=30)
     assert SECRET in values
     assert "(deleted)" in str(standard_input)
     assert SECRET not in arguments + environment + output
@@ -384,6 +404,16 @@ def test_what_kubernetes_refuses_is_told(ensure, helm, release):
     assert history(helm, release) == []
 
 
+def test_what_holds_it_up_is_told_while_it_waits_and_in_the_end(ensure, kubernetes, release, log, monkeypatch):
+    # The first client takes seconds to import.
+    KubernetesCluster(kubeconfig=str(kubernetes)).client().close()
+    monkeypatch.setattr(process, "STILL_RUNNING_INTERVAL", 1.0)
+    reason = r"pod app-.*: container main waits: ErrImageNeverPull"
+    with pytest.raises(HelmError, match=rf"(?s)Deployment/.* not ready.*Seen while it ran: {reason}"):
+        ensure(values={"hang": True}, helm_timeout=10)
+    assert f"helm upgrade {release} has been running for" in log.text
+
+
 # Killed halfway
 
 
@@ -395,11 +425,11 @@ def test_killed_while_helm_waits_the_next_run_converges(
     if upgrade:
         ensure(values={"colour": "red"})
     pending = "pending-upgrade" if upgrade else "pending-install"
-    with elsewhere(kubernetes, namespace, release, values={"colour": "green", "hang": True}) as process:
-        helms = wait_until_helm_waits(helm, release, process, pending)
-        process.send_signal(number)
-        output, _ = process.communicate(timeout=30)
-        assert process.returncode != 0
+    with elsewhere(kubernetes, namespace, release, values={"colour": "green", "hang": True}) as running:
+        helms = wait_until_helm_waits(helm, release, running, pending)
+        running.send_signal(number)
+        output, _ = running.communicate(timeout=30)
+        assert running.returncode != 0
         eventually(lambda: not any(each.is_running() for each in helms), what="the end of Helm")
     if number == signal.SIGTERM:
         assert "the task was ended, and Helm with it" in output
@@ -419,10 +449,10 @@ def pending(ensure, kubernetes, namespace, helm, release):
         if not first:
             ensure(values={"colour": "red"})
         status = "pending-install" if first else "pending-upgrade"
-        with elsewhere(kubernetes, namespace, release, values={"colour": "green", "hang": True}) as process:
-            wait_until_helm_waits(helm, release, process, status)
-            process.kill()
-            process.communicate(timeout=30)
+        with elsewhere(kubernetes, namespace, release, values={"colour": "green", "hang": True}) as running:
+            wait_until_helm_waits(helm, release, running, status)
+            running.kill()
+            running.communicate(timeout=30)
         return status
 
     return pending
