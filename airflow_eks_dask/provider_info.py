@@ -234,7 +234,6 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": _modules("triggers", ("resource",)),
         "extra-links": ["airflow_eks_dask.links.aws.AwsConsoleLink"],
         "connection-types": [CONNECTION_TYPE],
-        "plugins": [{"name": "eks_dask", "plugin-class": "airflow_eks_dask.ui.plugin.EksDaskPlugin"}],
         "cli": ["airflow_eks_dask.cli.definition.get_cli_commands"],
         "config": {
             "dask": {
