@@ -499,13 +499,14 @@ def test_waiting_for_another_task_ends_with_the_task(task, pending, log):
     killer.join()
 
 
-def test_an_uninstall_cut_short_is_finished_first(ensure, helm, kubectl, release):
+def test_an_uninstall_cut_short_is_finished_first(ensure, kubernetes, namespace, helm, kubectl, release):
     ensure()
-    # A finalizer that nobody removes.
-    kubectl("patch", "configmap", release, "--patch", '{"metadata":{"finalizers":["tests/never"]}}')
-    with pytest.raises(AssertionError):
-        helm("uninstall", release, "--wait", "--timeout", "2s")
-    assert statuses(helm, release) == ["uninstalling"]
+    # While there is a finalizer, nothing is gone.
+    kubectl("patch", "configmap", release, "--patch", '{"metadata":{"finalizers":["tests/wait"]}}')
+    where = ["--kubeconfig", str(kubernetes), "--namespace", namespace]
+    with subprocess.Popen(["helm", "uninstall", release, "--wait", *where]) as running:
+        eventually(lambda: statuses(helm, release) == ["uninstalling"], what="a release that is uninstalling")
+        running.kill()
     kubectl("patch", "configmap", release, "--type=merge", "--patch", '{"metadata":{"finalizers":null}}')
     done = ensure(pending_patience=0)
     assert done["status"] == "deployed"
