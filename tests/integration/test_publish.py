@@ -44,13 +44,13 @@ def log_of(system, dag_id, **params) -> str:
 
 
 @only("embedded")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_executor_moves_there_and_home_again_without_a_restart(system, dask, tls):
     scheduler = system.airflow.pid("scheduler")
     assert where_tasks_run(system).startswith("tcp://127.0.0.1:")
     params = {"address": dask.address, "tls": str(tls)}
 
-    run_id = system.run("publish", **params)
+    run_id = system.run("publish", timeout=360, **params)
     returned = system.returned("publish", run_id, "publish")
     assert (returned["address"], returned["workers"], returned["slots"]) == (dask.address, ["there"], 2)
     assert where_tasks_run(system) == dask.address
@@ -64,7 +64,7 @@ def test_the_executor_moves_there_and_home_again_without_a_restart(system, dask,
     assert key not in "".join(shown)
 
     # Once more: it stays, and nothing is said twice.
-    system.run("publish", **params)
+    system.run("publish", timeout=360, **params)
     assert connection(system) == written
 
     # Another cluster's name: refused, and untouched.
