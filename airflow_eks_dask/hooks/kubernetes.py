@@ -105,13 +105,24 @@ class KubernetesCluster:
         return EksKubernetes(AwsClients(self.aws_conn_id, self.region_name), self.eks_cluster_name or "")
 
     def _hook(self) -> KubernetesHook:
+        import kubernetes.client
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 
+        files = [] if self.kubernetes_conn_id else self._files()
         return KubernetesHook(
             conn_id=self.kubernetes_conn_id,
-            config_file=str(Path(self.kubeconfig).expanduser()) if self.kubeconfig else None,
+            # Without one of its own it would change the configuration that all clients of this process begin with.
+            client_configuration=kubernetes.client.Configuration(),
+            config_file=os.pathsep.join(map(str, files)) or None,
             cluster_context=self.cluster_context,
         )
+
+    def _files(self) -> list[Path]:
+        """Return the kubeconfigs that count; none: the pod knows its cluster."""
+        if self.kubeconfig:
+            return [Path(self.kubeconfig).expanduser()]
+        named = [Path(path) for path in os.environ.get("KUBECONFIG", "").split(os.pathsep) if path]
+        return [file for file in named or [Path("~/.kube/config").expanduser()] if file.is_file()]
 
     def _eks_document(self, directory: Path, stack: ExitStack) -> dict[str, Any]:
         from airflow_eks_dask.hooks.credential_plugin import CredentialServer
@@ -122,12 +133,9 @@ class KubernetesCluster:
         return _document({"server": where.url, "certificate-authority-data": where.authority_data}, server.plugin())
 
     def _own_document(self) -> dict[str, Any]:
-        if self.kubeconfig:
-            return _in_context(_read(Path(self.kubeconfig).expanduser()), self.cluster_context)
         if self.kubernetes_conn_id:
             return self._connection_document()
-        named = [Path(path) for path in os.environ.get("KUBECONFIG", "").split(os.pathsep) if path]
-        files = [file for file in named or [Path("~/.kube/config").expanduser()] if file.is_file()]
+        files = self._files()
         return _in_context(_merged([_read(file) for file in files]), self.cluster_context) if files else _pod_document()
 
     def _connection_document(self) -> dict[str, Any]:

@@ -111,6 +111,10 @@ class TestOfTheEnvironment:
         assert [each["name"] for each in document["contexts"]] == ["a", "b"]
         assert "namespace" not in document["clusters"][0]["cluster"]
         assert given(KubernetesCluster(cluster_context="b"))["current-context"] == "b"
+        # In a pod, too, a program and a client find the same cluster.
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+        with KubernetesCluster(cluster_context="b").client() as client:
+            assert client.configuration.host == "https://b"
 
     def test_in_a_pod(self, monkeypatch, tmp_path):
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
