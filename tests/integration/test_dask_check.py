@@ -17,7 +17,7 @@ from airflow_eks_dask.worker.protocol import WorkerOptions
 from tests.conftest import eventually
 from tests.integration.test_tls import TlsCluster, make_certificates
 
-pytestmark = [pytest.mark.any_airflow, pytest.mark.xdist_group("dask-check")]
+pytestmark = pytest.mark.any_airflow
 
 OPTIONS = WorkerOptions(slots=3, workload_module="tests.integration.stub_workload")
 

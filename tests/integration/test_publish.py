@@ -9,8 +9,6 @@ import pytest
 from tests.integration.system import only
 from tests.integration.test_tls import TlsCluster, make_certificates
 
-pytestmark = pytest.mark.xdist_group("airflow")
-
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory):
