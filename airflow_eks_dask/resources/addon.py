@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_eks_dask.resources import validation
 from airflow_eks_dask.resources.base import UNKNOWN, Action, Plan, Progress, ResourceError, State
 from airflow_eks_dask.resources.eks import (
-    EksResource,
+    EksPart,
     Step,
     describe,
     differs,
     find_cluster,
-    health_issues,
     is_unknown,
+    issues_in_words,
     nodegroup_names,
-    part_of_cluster,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ RESOLUTIONS = ("NONE", "OVERWRITE", "PRESERVE")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EksAddon(EksResource):
+class EksAddon(EksPart):
     """
     An add-on of a cluster.
 
@@ -59,6 +58,11 @@ class EksAddon(EksResource):
 
     kind: ClassVar[str] = "EKS add-on"
     timeout: ClassVar[float] = 1800
+    name_pattern: ClassVar[re.Pattern[str]] = ADDON_NAME
+    name_is: ClassVar[str] = "the name of an add-on such as vpc-cni"
+    name_field: ClassVar[str] = "addon_name"
+    name_key: ClassVar[str] = "addonName"
+    deletion: ClassVar[str] = "delete_addon"
 
     addon_name: str
     addon_version: str | None = None
@@ -68,31 +72,9 @@ class EksAddon(EksResource):
     namespace: str | None = None
     resolve_conflicts: str = "OVERWRITE"
 
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.addon_name
-
-    @property
-    def update_names(self) -> dict[str, str]:
-        """What it is to ``ListUpdates``."""
-        return {"name": self.cluster_name, "addonName": self.addon_name}
-
-    @property
-    def _names(self) -> dict[str, str]:
-        return {"clusterName": self.cluster_name, "addonName": self.addon_name}
-
     def console_path(self, region: str) -> str:
         """Return the path of its page in the AWS console."""
         return f"eks/clusters/{self.cluster_name}/add-ons/{self.addon_name}?region={region}"
-
-    def identity_problems(self) -> list[str]:
-        """Return what is wrong with its names."""
-        what = "the name of an add-on such as vpc-cni"
-        return [
-            *validation.cluster_name(self.cluster_name),
-            *validation.matches("addon_name", self.addon_name, ADDON_NAME, what),
-        ]
 
     def problems(self) -> list[str]:
         """Return all that is wrong with what is wanted."""
@@ -111,11 +93,11 @@ class EksAddon(EksResource):
 
     def find(self, aws: AwsClients) -> dict[str, Any] | None:
         """Return what AWS says of it; None if it or its cluster isn't there."""
-        return describe(aws, "describe_addon", "addon", **self._names)
+        return describe(aws, "describe_addon", "addon", **self.names)
 
     def progress(self, aws: AwsClients) -> Progress:
         """Return its status, health and how its last update went; it waits for its cluster, and until it is well."""
-        progress = part_of_cluster(aws, self.cluster_name, super().progress(aws))
+        progress = super().progress(aws)
         if progress.state is not State.READY or "DEGRADED" not in progress.detail or self._is_to_change(aws):
             return progress
         nodes = "" if nodegroup_names(aws, self.cluster_name) else "; the cluster has no managed node group"
@@ -134,7 +116,7 @@ class EksAddon(EksResource):
             if refused := self.refused(found.get("tags", {})):
                 return refused
             if found["status"] in ("CREATE_FAILED", "DELETE_FAILED"):
-                return self._remake(found)
+                return self.plan_remaking(found)
             steps = [*self._update(aws, found), *self.tag_steps(found, "addonArn")]
         except ResourceError as error:
             return self.a_plan(Action.REFUSE, str(error))
@@ -155,7 +137,7 @@ class EksAddon(EksResource):
             "namespaceConfig": {"namespace": self.namespace} if self.namespace else {},
         }
         arguments = {
-            **self._names,
+            **self.names,
             "resolveConflicts": self.resolve_conflicts,
             "tags": self.wanted_tags,
             **{key: value for key, value in optional.items() if value},
@@ -210,7 +192,7 @@ class EksAddon(EksResource):
         if role := self.service_account_role_arn or found.get("serviceAccountRoleArn"):
             arguments["serviceAccountRoleArn"] = role
         arguments |= {
-            **self._names,
+            **self.names,
             "addonVersion": version,
             "configurationValues": json.dumps(self.configuration),
             "resolveConflicts": self.resolve_conflicts,
@@ -220,7 +202,7 @@ class EksAddon(EksResource):
     def _differences(self, found: dict[str, Any]) -> list[str]:
         reasons = []
         if found["status"] == "UPDATE_FAILED":
-            reasons.append(f"its last update failed: {_issues(found)}")
+            reasons.append(f"its last update failed: {issues_in_words(found)}")
         if _configuration(found) != self.configuration:
             reasons.append("its configuration is another than wanted")
         role = found.get("serviceAccountRoleArn")
@@ -242,15 +224,6 @@ class EksAddon(EksResource):
         ]
         return {each["serviceAccount"]: each["roleArn"] for each in associations if each}
 
-    def _remake(self, found: dict[str, Any]) -> Plan:
-        reason = f"its status is {found['status']}: {_issues(found)}"
-        if self.existing:
-            return self.a_plan(Action.REFUSE, reason)
-        return self.step_plan(Action.DELETE, [self._deletion(f"{reason}: made anew")])
-
-    def _deletion(self, reason: str) -> Step:
-        return Step(reason, "delete_addon", self._names)
-
     def outputs(self, aws: AwsClients) -> dict[str, Any]:
         """Return its name, ARN and version."""
         found = self.find(aws) or {}
@@ -260,14 +233,6 @@ class EksAddon(EksResource):
             "arn": found.get("addonArn", UNKNOWN),
             "addon_version": found.get("addonVersion", UNKNOWN),
         }
-
-    def plan_deletion(self, aws: AwsClients) -> Plan:
-        """Delete it if it is ours."""
-        found = self.find(aws)
-        if found is None:
-            return self.a_plan(Action.LEAVE, "it is gone")
-        refused = self.refused(found.get("tags", {}))
-        return refused or self.step_plan(Action.DELETE, [self._deletion("it is ours")])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,7 +272,3 @@ def _configuration(found: dict[str, Any]) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _issues(found: dict[str, Any]) -> str:
-    return "; ".join(health_issues(found)) or "AWS doesn't say why"

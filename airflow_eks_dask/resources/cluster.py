@@ -21,8 +21,8 @@ from airflow_eks_dask.resources.eks import (
     describe,
     differs,
     find_cluster,
-    health_issues,
     is_unknown,
+    issues_in_words,
     nodegroup_names,
 )
 
@@ -197,7 +197,7 @@ class EksCluster(EksResource):
 
     def _remake(self, aws: AwsClients, found: dict[str, Any]) -> Plan:
         """Plan to delete a cluster that failed, unless something is in it."""
-        issues = "; ".join(health_issues(found)) or "AWS doesn't say why"
+        issues = issues_in_words(found)
         if self.existing:
             return self.a_plan(Action.REFUSE, f"it has failed: {issues}")
         if inside := self._inside(aws):

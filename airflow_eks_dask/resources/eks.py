@@ -7,12 +7,12 @@ from abc import abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from botocore.exceptions import ClientError
 
 from airflow_eks_dask.hooks.aws import error_code
-from airflow_eks_dask.resources import ownership
+from airflow_eks_dask.resources import ownership, validation
 from airflow_eks_dask.resources.base import UNKNOWN, Action, Plan, Progress, Resource, State
 
 if TYPE_CHECKING:
@@ -124,6 +124,67 @@ class EksResource(Resource):
         return [Step(reason, "tag_resource", {"resourceArn": found[arn], "tags": tags})]
 
 
+@dataclass(frozen=True, kw_only=True)
+class EksPart(EksResource):
+    """A part of a cluster: a node group or an add-on."""
+
+    name_pattern: ClassVar[re.Pattern[str]]
+    name_is: ClassVar[str]
+    """What its name must be, in words."""
+    name_field: ClassVar[str]
+    """The field that has its name."""
+    name_key: ClassVar[str]
+    """What AWS calls its name."""
+    deletion: ClassVar[str]
+    """Name of the method of boto3's EKS client that deletes it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(getattr(self, self.name_field))
+
+    @property
+    def update_names(self) -> dict[str, str]:
+        """What it is to ``ListUpdates``."""
+        return {"name": self.cluster_name, self.name_key: self.name}
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What it is to all other operations."""
+        return {"clusterName": self.cluster_name, self.name_key: self.name}
+
+    def identity_problems(self) -> list[str]:
+        """Return what is wrong with its names."""
+        return [
+            *validation.cluster_name(self.cluster_name),
+            *validation.matches(self.name_field, self.name, self.name_pattern, self.name_is),
+        ]
+
+    def progress(self, aws: AwsClients) -> Progress:
+        """Return its status, health and how its last update went; pending, too, while the cluster takes no change."""
+        progress = super().progress(aws)
+        cluster = None if progress.state is State.PENDING else find_cluster(aws, self.cluster_name)
+        if cluster is None or cluster["status"] not in BUSY:
+            return progress
+        return Progress(State.PENDING, (*progress.detail, f"waits for the cluster, which is {cluster['status']}"))
+
+    def plan_deletion(self, aws: AwsClients) -> Plan:
+        """Delete it if it is ours."""
+        found = self.find(aws)
+        if found is None:
+            return self.a_plan(Action.LEAVE, "it is gone")
+        return self.refused(found.get("tags", {})) or self.plan_removal("it is ours")
+
+    def plan_remaking(self, found: dict[str, Any]) -> Plan:
+        """Plan to delete it, as it failed: the next plan makes it anew."""
+        reason = f"its status is {found['status']}: {issues_in_words(found)}"
+        return self.a_plan(Action.REFUSE, reason) if self.existing else self.plan_removal(f"{reason}: made anew")
+
+    def plan_removal(self, reason: str) -> Plan:
+        """Return a plan to delete it, whosever it is."""
+        return self.step_plan(Action.DELETE, [Step(reason, self.deletion, self.names)])
+
+
 def describe(aws: AwsClients, operation: str, key: str, **names: str) -> dict[str, Any] | None:
     """
     Return what AWS says of something; None if it, or its cluster, isn't there.
@@ -160,6 +221,11 @@ def health_issues(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def issues_in_words(found: dict[str, Any]) -> str:
+    """Return what AWS says is wrong with something, in one line."""
+    return "; ".join(health_issues(found)) or "AWS doesn't say why"
+
+
 def last_update(aws: AwsClients, names: dict[str, str]) -> dict[str, Any] | None:
     """
     Return the newest update of something, whatever became of it; None if there was none lately.
@@ -175,18 +241,6 @@ def last_update(aws: AwsClients, names: dict[str, str]) -> dict[str, Any] | None
         return None
     updates = [describe(aws, "describe_update", "update", updateId=update_id, **names) for update_id in ids]
     return max((each for each in updates if each), key=lambda update: update["createdAt"], default=None)
-
-
-def part_of_cluster(aws: AwsClients, cluster_name: str, progress: Progress) -> Progress:
-    """
-    Return where a part of a cluster stands: pending, too, for as long as the cluster takes no change of it.
-
-    :param progress: Where it stands by itself.
-    """
-    cluster = None if progress.state is State.PENDING else find_cluster(aws, cluster_name)
-    if cluster is None or cluster["status"] not in BUSY:
-        return progress
-    return Progress(State.PENDING, (*progress.detail, f"waits for the cluster, which is {cluster['status']}"))
 
 
 def differs(wanted: Any, found: Any) -> bool:

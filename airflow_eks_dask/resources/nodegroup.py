@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_eks_dask.resources import validation
-from airflow_eks_dask.resources.base import UNKNOWN, Action, Plan, Progress
+from airflow_eks_dask.resources.base import UNKNOWN, Action, Plan
 from airflow_eks_dask.resources.cost import instances, volumes
 from airflow_eks_dask.resources.eks import (
-    EksResource,
+    EksPart,
     Step,
     describe,
     find_cluster,
-    health_issues,
     is_unknown,
-    part_of_cluster,
+    issues_in_words,
 )
 from airflow_eks_dask.resources.nodegroup_changes import (
     CUSTOM_AMI,
@@ -49,7 +48,7 @@ _MOST_INSTANCE_TYPES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class EksNodegroup(EksResource):
+class EksNodegroup(EksPart):
     """
     A managed node group of a cluster.
 
@@ -89,6 +88,11 @@ class EksNodegroup(EksResource):
 
     kind: ClassVar[str] = "EKS node group"
     timeout: ClassVar[float] = 3600
+    name_pattern: ClassVar[re.Pattern[str]] = NODEGROUP_NAME
+    name_is: ClassVar[str] = "up to 63 letters, digits, - and _, first a letter or digit"
+    name_field: ClassVar[str] = "nodegroup_name"
+    name_key: ClassVar[str] = "nodegroupName"
+    deletion: ClassVar[str] = "delete_nodegroup"
 
     nodegroup_name: str
     node_role_arn: str = ""
@@ -109,21 +113,6 @@ class EksNodegroup(EksResource):
     replace: bool = False
 
     @property
-    def name(self) -> str:
-        """Its name."""
-        return self.nodegroup_name
-
-    @property
-    def update_names(self) -> dict[str, str]:
-        """What it is to ``ListUpdates``."""
-        return {"name": self.cluster_name, "nodegroupName": self.nodegroup_name}
-
-    @property
-    def names(self) -> dict[str, str]:
-        """What it is to all other operations."""
-        return {"clusterName": self.cluster_name, "nodegroupName": self.nodegroup_name}
-
-    @property
     def first_size(self) -> int:
         """How many nodes it begins with."""
         return self.min_size if self.desired_size is None else self.desired_size
@@ -131,14 +120,6 @@ class EksNodegroup(EksResource):
     def console_path(self, region: str) -> str:
         """Return the path of its page in the AWS console."""
         return f"eks/clusters/{self.cluster_name}/nodegroups/{self.nodegroup_name}?region={region}"
-
-    def identity_problems(self) -> list[str]:
-        """Return what is wrong with its names."""
-        what = "up to 63 letters, digits, - and _, first a letter or digit"
-        return [
-            *validation.cluster_name(self.cluster_name),
-            *validation.matches("nodegroup_name", self.nodegroup_name, NODEGROUP_NAME, what),
-        ]
 
     def problems(self) -> list[str]:
         """Return all that is wrong with what is wanted; of an existing node group only the names are needed."""
@@ -212,10 +193,6 @@ class EksNodegroup(EksResource):
         """Return what AWS says of it; None if it or its cluster isn't there."""
         return describe(aws, "describe_nodegroup", "nodegroup", **self.names)
 
-    def progress(self, aws: AwsClients) -> Progress:
-        """Return its status, health and how its last update went; it waits for its cluster, too."""
-        return part_of_cluster(aws, self.cluster_name, super().progress(aws))
-
     def plan(self, aws: AwsClients) -> Plan:
         """Compare configuration, version and tags; remake one that failed to be created."""
         found = self.find(aws)
@@ -224,11 +201,11 @@ class EksNodegroup(EksResource):
         if refused := self.refused(found.get("tags", {})):
             return refused
         if found["status"].endswith("FAILED"):
-            return self._remake(found)
+            return self.plan_remaking(found)
         fixed = fixed_differences(self, found)
         if fixed and self.replace:
             reasons = "; ".join(fixed)
-            return self.step_plan(Action.DELETE, [self._deletion(f"{reasons}: AWS can't change that, so made anew")])
+            return self.plan_removal(f"{reasons}: AWS can't change that, so made anew")
         refusals = version_refusals(self, found)
         if fixed:
             refusals.append(
@@ -247,7 +224,7 @@ class EksNodegroup(EksResource):
             *self.tag_steps(found, "nodegroupArn"),
         ]
         if found["status"] == "DEGRADED" and (self.existing or not steps):
-            issues = "; ".join(health_issues(found)) or "AWS doesn't say why"
+            issues = issues_in_words(found)
             return self.a_plan(Action.REFUSE, f"it is degraded: {issues}. Mend that, then run again")
         return self.step_plan(Action.CHANGE if steps else Action.LEAVE, steps, notes)
 
@@ -273,16 +250,6 @@ class EksNodegroup(EksResource):
             **{key: value for key, value in optional.items() if value},
         }
 
-    def _remake(self, found: dict[str, Any]) -> Plan:
-        issues = "; ".join(health_issues(found)) or "AWS doesn't say why"
-        reason = f"its status is {found['status']}: {issues}"
-        if self.existing:
-            return self.a_plan(Action.REFUSE, reason)
-        return self.step_plan(Action.DELETE, [self._deletion(f"{reason}: made anew")])
-
-    def _deletion(self, reason: str) -> Step:
-        return Step(reason, "delete_nodegroup", self.names)
-
     def outputs(self, aws: AwsClients) -> dict[str, Any]:
         """Return its names, ARN, role, versions, and the Auto Scaling group that AWS made for it."""
         found = self.find(aws) or {}
@@ -296,14 +263,6 @@ class EksNodegroup(EksResource):
             "release_version": found.get("releaseVersion", UNKNOWN),
             "auto_scaling_group": groups[0]["name"] if groups else UNKNOWN,
         }
-
-    def plan_deletion(self, aws: AwsClients) -> Plan:
-        """Delete it if it is ours."""
-        found = self.find(aws)
-        if found is None:
-            return self.a_plan(Action.LEAVE, "it is gone")
-        refused = self.refused(found.get("tags", {}))
-        return refused or self.step_plan(Action.DELETE, [self._deletion("it is ours")])
 
     def cost_items(self) -> list[CostItem]:
         """Return what its nodes cost while there are as many as at first, all of the first type."""
