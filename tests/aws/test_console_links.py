@@ -13,33 +13,18 @@ from airflow_eks_dask.operators.leftovers import LeftoversOperator
 from airflow_eks_dask.operators.plan import PlanSummaryOperator
 from airflow_eks_dask.operators.preflight import PreflightOperator
 from airflow_eks_dask.resources.base import ResourceError
+from tests.aws.runs import Run
 
 CLUSTERS = "https://console.aws.amazon.com/eks/clusters?region=eu-central-1"
-
-
-class Run:
-    """Stands in for a DAG run: keeps what its tasks leave for one another."""
-
-    def __init__(self):
-        self.left = {}
-
-    def run(self, task):
-        self.task_id = task.task_id
-        return task.execute({"ti": self, "task_instance": self, "task": task})
-
-    def xcom_push(self, key, value, **_):
-        self.left[self.task_id, key] = value
-
-    def xcom_pull(self, task_ids, key):
-        return [self.left.get((task_id, key)) for task_id in task_ids]
-
-    def link(self, task_id):
-        return AwsConsoleLink().format_link(**self.left[task_id, AwsConsoleLink.key])
 
 
 @pytest.fixture
 def run(simulation):
     return Run()
+
+
+def link(run, task_id):
+    return AwsConsoleLink().format_link(**run.left[task_id, AwsConsoleLink.key])
 
 
 def role(**parameters):
@@ -50,7 +35,7 @@ def role(**parameters):
 
 def test_leftovers_leads_to_all_that_has_our_tag(run):
     run.run(LeftoversOperator(task_id="leftovers", cluster_name="pipelines", patience=0))
-    address, _, query = run.link("leftovers").partition("#")
+    address, _, query = link(run, "leftovers").partition("#")
     assert address == "https://console.aws.amazon.com/resource-groups/tag-editor/find-resources?region=eu-central-1"
     assert "tagFilters:!((key:'airflow-eks-dask/cluster',values:!('pipelines')))" in unquote(query)
 
@@ -58,7 +43,7 @@ def test_leftovers_leads_to_all_that_has_our_tag(run):
 def test_preflight_leads_to_the_clusters_of_the_region_also_when_it_fails(run):
     with pytest.raises(ResourceError):
         run.run(PreflightOperator(task_id="preflight", cluster_name="pipelines", region_name="eu-nowhere-1"))
-    assert run.link("preflight") == CLUSTERS.replace("eu-central-1", "eu-nowhere-1")
+    assert link(run, "preflight") == CLUSTERS.replace("eu-central-1", "eu-nowhere-1")
 
 
 def test_preflight_without_a_region_tells_what_it_found_instead(run, monkeypatch):
@@ -74,7 +59,7 @@ def test_a_plan_summary_leads_to_where_its_tasks_work(run):
         before >> summary
     run.run(before)
     run.run(summary)
-    assert run.link("plan") == CLUSTERS
+    assert link(run, "plan") == CLUSTERS
 
 
 def test_a_plan_summary_of_tasks_without_links_has_none(run):

@@ -9,24 +9,8 @@ from airflow_eks_dask.operators.iam import EnsureIamRoleOperator
 from airflow_eks_dask.operators.plan import PlanSummaryOperator
 from airflow_eks_dask.operators.resource import PLAN_KEY
 from airflow_eks_dask.resources.base import ResourceError
+from tests.aws.runs import Run
 from tests.aws.said import Said
-
-
-class Run:
-    """Stands in for a DAG run: keeps what its tasks leave for one another."""
-
-    def __init__(self):
-        self.left = {}
-
-    def run(self, task):
-        self.task_id = task.task_id
-        return task.execute({"ti": self, "task_instance": self, "task": task})
-
-    def xcom_push(self, key, value, **_):
-        self.left[self.task_id, key] = value
-
-    def xcom_pull(self, task_ids, key):
-        return [self.left.get((task_id, key)) for task_id in task_ids]
 
 
 def plan(action, *reasons, name="thing", **more):
