@@ -12,17 +12,18 @@ from airflow_eks_dask.worker.protocol import CLIENT_NAME
 
 EXECUTION_API_TIMEOUT = 90.0
 
+# With the client that tasks use, which knows the authorities and certificates of [api].
 _ASK_EXECUTION_API = """
 import httpx
 from airflow.configuration import conf
+from airflow.sdk.api.client import Client
 base = conf.get("api", "base_url", fallback="/")
 base = "http://localhost:8080" + base if base.startswith("/") else base
-url = conf.get("core", "execution_api_server_url", fallback=base.rstrip("/") + "/execution/").rstrip("/") + "/health"
+url = conf.get("core", "execution_api_server_url", fallback=base.rstrip("/") + "/execution/").rstrip("/") + "/"
 try:
-    answer = httpx.get(url, timeout=15)
-    print("" if answer.is_success else f"{url} answered {answer.status_code}")
-except httpx.HTTPError as error:
-    print(f"{url}: {error or type(error).__name__}")
+    Client(base_url=url, token="").get("health")
+except (httpx.HTTPError, OSError) as error:
+    raise SystemExit(f"{url}health: {error or type(error).__name__}")
 """
 
 
@@ -50,8 +51,11 @@ def execution_api_problem() -> str:
     """
     command = [sys.executable, "-c", _ASK_EXECUTION_API]
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=EXECUTION_API_TIMEOUT, check=False)
+        # Once is enough: whoever checks asks again.
+        once = {**os.environ, "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "1"}
+        asked = subprocess.run(
+            command, env=once, capture_output=True, text=True, timeout=EXECUTION_API_TIMEOUT, check=False
+        )
     except subprocess.TimeoutExpired:
         return f"no answer within {EXECUTION_API_TIMEOUT:g} s"
-    lines = (asked.stderr if asked.returncode else asked.stdout).strip().splitlines()
-    return lines[-1] if lines else ""
+    return asked.stderr.strip().splitlines()[-1] if asked.returncode else ""

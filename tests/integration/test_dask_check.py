@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import distributed
 import pytest
 
+from airflow_eks_dask import certificates
+from airflow_eks_dask.certificates import AUTHORITY
 from airflow_eks_dask.cli.certs import usage
 from airflow_eks_dask.endpoint import Endpoint
 from airflow_eks_dask.hooks import dask_check
 from airflow_eks_dask.hooks.dask_check import Check, DaskClusterError, DaskUnreachableError
+from airflow_eks_dask.worker import probe
 from airflow_eks_dask.worker.protocol import WorkerOptions
 from tests.conftest import eventually
 from tests.integration.test_tls import TlsCluster, make_certificates
@@ -105,6 +110,36 @@ def test_workers_that_do_not_reach_airflow(cluster):
     with pytest.raises(DaskClusterError, match=words):
         dask_check.run(check(cluster))
     assert dask_check.run(check(cluster, execution_api=False)).workers == ["shut-in"]
+
+
+class TestOfTheExecutionApi:
+    @pytest.fixture
+    def address(self, tmp_path, monkeypatch):
+        """One with a certificate of an authority that nobody knows."""
+        now = datetime.now(timezone.utc)
+        authority = certificates.make_authority(now)
+        names = [certificates.subject_name("127.0.0.1")]
+        issued = certificates.make_certificate("scheduler", authority, now, names=names)
+        certificates.write(tmp_path, {AUTHORITY: authority, "server": issued})
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(
+            certificates.certificate_file(tmp_path, "server"), certificates.key_file(tmp_path, "server")
+        )
+        server = ThreadingHTTPServer(("127.0.0.1", 0), _Health)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"https://127.0.0.1:{server.server_address[1]}/execution/"
+        monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", address)
+        yield address
+        server.shutdown()
+        server.server_close()
+
+    def test_its_authority_is_not_known(self, address):
+        assert f"{address}health: " in probe.execution_api_problem()
+
+    def test_its_authority_is_known_by_the_configuration(self, address, tmp_path, monkeypatch):
+        monkeypatch.setenv("AIRFLOW__API__SSL_CERT", str(certificates.certificate_file(tmp_path, AUTHORITY)))
+        assert probe.execution_api_problem() == ""
 
 
 @pytest.mark.parametrize("package", ["distributed", "apache-airflow"])
