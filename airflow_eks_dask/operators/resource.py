@@ -16,8 +16,10 @@ from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.hooks.pricing import Prices
 from airflow_eks_dask.links.aws import AwsConsoleLink
 from airflow_eks_dask.operators._text import TextOperator
+from airflow_eks_dask.resources import validation
 from airflow_eks_dask.resources.base import Action, Plan, Progress, Resource, ResourceError, State
 from airflow_eks_dask.resources.waiting import Watcher
+from airflow_eks_dask.resources.wanted_state import read_wanted
 from airflow_eks_dask.triggers.resource import ResourceTrigger
 
 if TYPE_CHECKING:
@@ -91,8 +93,15 @@ class ResourceOperator(TextOperator):
 
     @cached_property
     def resource(self) -> Resource:
-        """The resource, once the templates are rendered."""
-        return self.resource_class.from_json(self.wanted)
+        """
+        The resource, once the templates are rendered.
+
+        :raises ResourceError: What is wanted can't be read.
+        """
+        wanted, problems = read_wanted(self.resource_class, self.wanted)
+        if problems:
+            raise ResourceError(f"{self.resource_class.kind}: " + "; ".join(problems))
+        return self.resource_class.from_json(wanted)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -101,7 +110,7 @@ class ResourceOperator(TextOperator):
         :return: What others need of the resource.
         :raises ResourceError: Something is wrong with what is wanted, or AWS has given up.
         """
-        if problems := self._problems():
+        if problems := self._region_problems() + self._problems():
             raise ResourceError(f"{self.resource.kind} {self.resource.name}: " + "; ".join(problems))
         AwsConsoleLink.leave(context, self, self.aws, self.resource.console_path)
         if _is_true(self.is_dry_run):
@@ -205,6 +214,10 @@ class ResourceOperator(TextOperator):
         if plan.action is Action.REFUSE and not _is_true(self.is_dry_run):
             raise ResourceError("; ".join(plan.reasons))
         return self._result(plan)
+
+    def _region_problems(self) -> list[str]:
+        region = self.region_name
+        return validation.matches("region_name", region, validation.REGION, "such as eu-central-1") if region else []
 
     @abstractmethod
     def _problems(self) -> list[str]: ...

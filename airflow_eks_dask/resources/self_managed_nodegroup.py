@@ -25,6 +25,7 @@ _MOST_INSTANCE_TYPES = 4
 _PROFILE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:instance-profile/.+")
 _LABEL_KEY = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?")
+_VERSION = re.compile(r"(\d+\.\d+)?")
 _RESERVED_LABEL = re.compile(r"(?!(node|kubelet)\.kubernetes\.io/)([\w.-]*\.)?(kubernetes|k8s)\.io/.*")
 """Labels that the API server doesn't let a kubelet give its node."""
 
@@ -106,6 +107,9 @@ class SelfManagedNodegroup(Stack):
         return [
             *problems,
             *self._profile_problems(),
+            *validation.matches(
+                "kubernetes_version", self.kubernetes_version, _VERSION, "a version such as 1.34, or empty"
+            ),
             *validation.one_of("capacity_type", self.capacity_type, CAPACITY_TYPES),
             *validation.one_of("architecture", self.architecture, ARCHITECTURES),
             *validation.whole_number("disk_size", self.disk_size, 20),

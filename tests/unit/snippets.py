@@ -57,17 +57,17 @@ def tasks_of(code: str, **names: Any) -> list[BaseOperator]:
 def problems(task: BaseOperator) -> list[str]:
     """Return what a task finds wrong with its parameters before it asks AWS; what templates stand for isn't known."""
     if isinstance(task, PreflightOperator):
-        return Wanted(**_without_templates(task.wanted)).problems()
+        return Wanted(**without_templates(task.wanted)).problems()
     if not isinstance(task, ResourceOperator):
         return []
-    wanted = task.resource_class.from_json(_without_templates(task.wanted))
+    wanted = task.resource_class.from_json(without_templates(task.wanted))
     assert isinstance(task, (EnsureOperator, DeleteOperator))
     return wanted.problems() if isinstance(task, EnsureOperator) else wanted.identity_problems()
 
 
-def _without_templates(value: Any) -> Any:
+def without_templates(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_templates(each) for key, each in value.items()}
+        return {key: without_templates(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_without_templates(each) for each in value]
+        return [without_templates(each) for each in value]
     return UNKNOWN if isinstance(value, str) and "{{" in value else value

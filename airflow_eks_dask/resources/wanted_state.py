@@ -1,0 +1,59 @@
+"""Read the wanted state of a resource from what a user or a template gave: texts become what they stand for."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from airflow_eks_dask.resources.base import UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
+
+    from airflow_eks_dask.resources.base import Resource
+
+
+def read_wanted(resource_class: type[Resource], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """
+    Return the fields as they are declared, and all that can't be read so, in words.
+
+    A template makes texts: ``"3"`` stands for a number where one is due, ``"false"`` for a truth value. Nothing else is
+    taken for what it is not.
+
+    :param resource_class: Whose fields they are.
+    :param given: Values by field; those that are missing have defaults, or are named among the problems.
+    """
+    adapters = _adapters(resource_class)
+    read: dict[str, Any] = {}
+    problems = [f"{name}: is needed" for name in _needed(resource_class) if name not in given]
+    for name, value in given.items():
+        # In a dry run nobody knows yet what stands for it.
+        if isinstance(value, str) and value == UNKNOWN:
+            read[name] = value
+            continue
+        try:
+            read[name] = adapters[name].validate_python(value, strict=isinstance(value, (bool, int, float)))
+        except ValidationError as error:
+            problems += [_told(name, each) for each in error.errors()]
+    return read, problems
+
+
+@cache
+def _adapters(resource_class: type[Resource]) -> dict[str, TypeAdapter[Any]]:
+    hints = get_type_hints(resource_class)
+    return {name: TypeAdapter(hints[name]) for name in resource_class.field_names()}
+
+
+def _needed(resource_class: type[Resource]) -> list[str]:
+    return [each.name for each in fields(resource_class) if each.default is each.default_factory is MISSING]
+
+
+def _told(name: str, error: ErrorDetails) -> str:
+    where = "".join(f"[{part!r}]" for part in error["loc"])
+    said = error["msg"][:1].lower() + error["msg"][1:]
+    return f"{name}{where} = {error['input']!r}: {said}"
