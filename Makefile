@@ -49,7 +49,7 @@ test-chart: $(VENV)/.installed ## Tests of the Helm chart that need no cluster; 
 	$(BIN)/python -m pytest tests/chart
 
 test-cluster: $(VENV)/.installed ## Tests in a real Kubernetes cluster, the one that KUBECONFIG names
-	$(BIN)/python -m pytest tests/cluster
+	$(BIN)/python -m pytest --timeout 2400 tests/cluster
 
 chaos: $(VENV)-benchmark/.installed ## Break everything, CeleryExecutor too, and write what came of it into docs/faults.md
 	$(VENV)-benchmark/bin/python -m tests.chaos --long --executor dask --executor celery --output docs/faults.md

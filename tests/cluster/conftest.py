@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -25,23 +27,32 @@ INPUTS = ("airflow_eks_dask", "constraints", "dags", "docker", ".dockerignore", 
 
 
 @pytest.fixture(scope="session")
-def kubernetes() -> Path:
+def kubernetes() -> Iterator[Path]:
     """The kubeconfig of a cluster that is up; ``kubectl`` and ``helm`` are on PATH."""
     if BESIDE.exists():
-        for command in ("install", "up"):
-            subprocess.run([str(BESIDE), command], check=True, timeout=1800)
-        shown = subprocess.run([str(BESIDE), "env"], check=True, capture_output=True, text=True, timeout=60).stdout
-        script = f"{shown}\nenv -0"
+        with cluster_beside():
+            yield Path(os.environ["KUBECONFIG"])
+        return
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("there is no Kubernetes cluster to test with: KUBECONFIG names none")
+    yield Path(os.environ["KUBECONFIG"])
+
+
+@contextmanager
+def cluster_beside() -> Iterator[None]:
+    """Have the cluster for tests up, as it was before."""
+    was_up = subprocess.run([str(BESIDE), "status"], capture_output=True, timeout=60, check=False).returncode == 0
+    for command in ("install", "up"):
+        subprocess.run([str(BESIDE), command], check=True, timeout=1800)
+    try:
+        script = f'eval "$({shlex.quote(str(BESIDE))} env)" && env -0'
         ended = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True, timeout=60)
-        names = ("KUBECONFIG", "KUBE_HOST_IP", "PATH")
         found = dict(line.split("=", 1) for line in ended.stdout.split("\0") if line)
-        os.environ.update({name: found[name] for name in names if name in found})
-    elif not os.environ.get("KUBECONFIG"):
-        reason = "there is no Kubernetes cluster to test with: KUBECONFIG names none"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return Path(os.environ["KUBECONFIG"])
+        os.environ.update({name: found[name] for name in ("KUBECONFIG", "KUBE_HOST_IP", "PATH")})
+        yield
+    finally:
+        if not was_up:
+            subprocess.run([str(BESIDE), "down"], check=True, timeout=300)
 
 
 @pytest.fixture(scope="session")
