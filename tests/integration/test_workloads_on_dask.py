@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from airflow_eks_dask.executors import cluster_link
 from airflow_eks_dask.executors.cluster_link import Answered, ClusterLink, Connected, Disconnected
 from airflow_eks_dask.executors.in_flight import Ask
 from airflow_eks_dask.executors.settings import DaskSettings
@@ -106,11 +105,8 @@ class Executor:
 @pytest.fixture(autouse=True)
 def stub(monkeypatch):
     """Have the workers run ``stub_workload`` where Airflow's supervisor would be."""
-    monkeypatch.setattr(
-        cluster_link,
-        "WorkerOptions",
-        partial(WorkerOptions, workload_module="tests.integration.stub_workload"),
-    )
+    options = partial(WorkerOptions, workload_module="tests.integration.stub_workload")
+    monkeypatch.setattr("airflow_eks_dask.executors.settings.WorkerOptions", options)
     # For the embedded cluster, which inherits it.
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
