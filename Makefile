@@ -14,7 +14,7 @@ IN_PARALLEL := --no-print-directory --jobs 2 --output-sync=target
 EXTRA := test,docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-aws test-airflow test-dask test-chaos test-oldest test-chart test-cluster sweep policy lint types docs build constraints benchmark clean chaos
+.PHONY: help demo test test-unit test-aws test-embedded test-external test-dask test-chaos test-oldest test-chart test-cluster sweep policy lint types docs build constraints benchmark clean chaos
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -24,7 +24,7 @@ demo: $(VENV)/.installed ## Run Airflow on an embedded Dask cluster and a sample
 
 test: ## All tests, with the newest Airflow
 	$(MAKE) test-unit test-aws
-	$(MAKE) $(IN_PARALLEL) test-airflow test-dask test-chaos
+	$(MAKE) $(IN_PARALLEL) test-embedded test-external test-dask test-chaos
 
 test-unit: $(VENV)/.installed ## Fast tests
 	$(BIN)/python -m pytest -n auto tests/unit $(UNIT)
@@ -32,8 +32,11 @@ test-unit: $(VENV)/.installed ## Fast tests
 test-aws: $(VENV)/.installed ## Tests of what is built on AWS, against a simulation of it
 	$(BIN)/python -m pytest -n auto tests/aws
 
-test-airflow: $(VENV)/.installed ## Tests with a whole Airflow, PostgreSQL and Dask in processes of their own
-	$(BIN)/python -m pytest tests/integration -m "not any_airflow"
+test-embedded: $(VENV)/.installed ## Tests with a whole Airflow on PostgreSQL, with its embedded cluster
+	$(BIN)/python -m pytest tests/integration -m "not any_airflow" -k embedded
+
+test-external: $(VENV)/.installed ## Tests with a whole Airflow on PostgreSQL, with a Dask cluster of two workers
+	$(BIN)/python -m pytest tests/integration -m "not any_airflow" -k "not embedded"
 
 test-dask: $(VENV)/.installed ## Tests with Dask in processes of its own
 	$(BIN)/python -m pytest tests/integration -m any_airflow
@@ -43,7 +46,7 @@ test-chaos: $(VENV)/.installed ## Break things while a DAG runs: nothing is lost
 
 test-oldest: ## The tests that concern Airflow, with the oldest supported version
 	$(MAKE) $(WITH_OLDEST) test-unit UNIT='-m "not any_airflow"'
-	$(MAKE) $(WITH_OLDEST) $(IN_PARALLEL) test-airflow test-chaos
+	$(MAKE) $(WITH_OLDEST) $(IN_PARALLEL) test-embedded test-external test-chaos
 
 test-chart: $(VENV)/.installed ## Tests of the Helm chart that need no cluster; Helm comes from PyPI
 	$(BIN)/python -m pytest tests/chart

@@ -48,6 +48,7 @@ class TestSamples:
         assert chart.read_bytes().startswith(b"\x89PNG")
 
 
+@only("embedded")
 class TestFailures:
     """What goes wrong ends in the right state, with a reason, and the Airflow scheduler lives on."""
 

@@ -9,8 +9,6 @@ import pytest
 from airflow_eks_dask.hooks.airflow_api import AirflowApi, AirflowApiError, ApiTarget
 from airflow_eks_dask.local.airflow import LocalAirflow
 
-pytestmark = pytest.mark.xdist_group("airflow-api")
-
 BODY = {
     "connection_id": "dask_default",
     "conn_type": "dask",
