@@ -19,11 +19,11 @@ from airflow_eks_dask.operators._text import TextOperator
 from airflow_eks_dask.resources import validation
 from airflow_eks_dask.resources.base import Action, Plan, Progress, Resource, ResourceError, State
 from airflow_eks_dask.resources.waiting import Watcher
-from airflow_eks_dask.resources.wanted_state import read_wanted
+from airflow_eks_dask.resources.wanted_state import needed_fields, read_wanted
 from airflow_eks_dask.triggers.resource import ResourceTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from airflow.sdk import Context
 
@@ -98,10 +98,18 @@ class ResourceOperator(TextOperator):
 
         :raises ResourceError: What is wanted can't be read.
         """
-        wanted, problems = read_wanted(self.resource_class, self.wanted)
-        if problems:
+        wanted, unread = read_wanted(self.resource_class, self.wanted)
+        if unread:
+            problems = [*self._region_problems(), *unread.values(), *self._problems_beside(wanted, unread)]
             raise ResourceError(f"{self.resource_class.kind}: " + "; ".join(problems))
         return self.resource_class.from_json(wanted)
+
+    def _problems_beside(self, wanted: dict[str, Any], unread: Collection[str]) -> list[str]:
+        """Return what is wrong with the fields that could be read, if that can be told without the others."""
+        if needed_fields(self.resource_class) - set(wanted):
+            return []
+        problems = self._problems(self.resource_class.from_json(wanted))
+        return [each for each in problems if not each.startswith(tuple(unread))]
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -110,7 +118,7 @@ class ResourceOperator(TextOperator):
         :return: What others need of the resource.
         :raises ResourceError: Something is wrong with what is wanted, or AWS has given up.
         """
-        if problems := self._region_problems() + self._problems():
+        if problems := self._region_problems() + self._problems(self.resource):
             raise ResourceError(f"{self.resource.kind} {self.resource.name}: " + "; ".join(problems))
         AwsConsoleLink.leave(context, self, self.aws, self.resource.console_path)
         if _is_true(self.is_dry_run):
@@ -220,7 +228,7 @@ class ResourceOperator(TextOperator):
         return validation.matches("region_name", region, validation.REGION, "such as eu-central-1") if region else []
 
     @abstractmethod
-    def _problems(self) -> list[str]: ...
+    def _problems(self, resource: Resource) -> list[str]: ...
 
     @abstractmethod
     def _examine(self) -> Plan: ...
@@ -236,8 +244,8 @@ class ResourceOperator(TextOperator):
 class EnsureOperator(ResourceOperator):
     """Have a resource be there as it is wanted: create it, change it or leave it. Returns its outputs."""
 
-    def _problems(self) -> list[str]:
-        return self.resource.problems()
+    def _problems(self, resource: Resource) -> list[str]:
+        return resource.problems()
 
     def _examine(self) -> Plan:
         return self.resource.examine(self.aws)
@@ -254,8 +262,8 @@ class DeleteOperator(ResourceOperator):
 
     ui_color = "#f0d0c8"
 
-    def _problems(self) -> list[str]:
-        return self.resource.identity_problems()
+    def _problems(self, resource: Resource) -> list[str]:
+        return resource.identity_problems()
 
     def _examine(self) -> Plan:
         return self.resource.examine_deletion(self.aws)

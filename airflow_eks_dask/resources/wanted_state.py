@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from airflow_eks_dask.resources.base import Resource
 
 
-def read_wanted(resource_class: type[Resource], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def read_wanted(resource_class: type[Resource], given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """
-    Return the fields as they are declared, and all that can't be read so, in words.
+    Return the fields as they are declared; and why others can't be read so, by field.
 
     A template makes texts: ``"3"`` stands for a number where one is due, ``"false"`` for a truth value. Nothing else is
     taken for what it is not.
 
     :param resource_class: Whose fields they are.
-    :param given: Values by field; those that are missing have defaults, or are named among the problems.
+    :param given: Values by field; those that are missing have defaults, or are among what can't be read.
     """
     adapters = _adapters(resource_class)
     read: dict[str, Any] = {}
-    problems = [f"{name}: is needed" for name in _needed(resource_class) if name not in given]
+    unread = {name: f"{name}: is needed" for name in sorted(needed_fields(resource_class) - set(given))}
     for name, value in given.items():
         # In a dry run nobody knows yet what stands for it.
         if isinstance(value, str) and value == UNKNOWN:
@@ -39,18 +39,19 @@ def read_wanted(resource_class: type[Resource], given: Mapping[str, Any]) -> tup
         try:
             read[name] = adapters[name].validate_python(value, strict=isinstance(value, (bool, int, float)))
         except ValidationError as error:
-            problems += [_told(name, each) for each in error.errors()]
-    return read, problems
+            unread[name] = "; ".join(_told(name, each) for each in error.errors())
+    return read, unread
+
+
+def needed_fields(resource_class: type[Resource]) -> set[str]:
+    """Return the names of the fields that have no default."""
+    return {each.name for each in fields(resource_class) if each.default is each.default_factory is MISSING}
 
 
 @cache
 def _adapters(resource_class: type[Resource]) -> dict[str, TypeAdapter[Any]]:
     hints = get_type_hints(resource_class)
     return {name: TypeAdapter(hints[name]) for name in resource_class.field_names()}
-
-
-def _needed(resource_class: type[Resource]) -> list[str]:
-    return [each.name for each in fields(resource_class) if each.default is each.default_factory is MISSING]
 
 
 def _told(name: str, error: ErrorDetails) -> str:

@@ -453,7 +453,7 @@ def test_all_that_is_wrong_is_told_before_aws_is_asked(converge, simulation):
         authentication_mode="NONE",
         support_type="FOREVER",
         service_cidr="10/8",
-        deletion_protection="yes",
+        deletion_protection="perhaps",
     )
     with pytest.raises(ResourceError) as caught:
         converge(wrong)
@@ -503,10 +503,13 @@ def test_its_protection_is_lifted_only_if_told(ensure, delete, eks, simulation):
     assert eks.list_clusters()["clusters"] == []
 
 
-def test_a_text_does_not_lift_its_protection(delete, simulation):
-    with pytest.raises(ResourceError, match="must be True or False"):
-        delete(lift_deletion_protection="False")
+def test_a_text_that_does_not_say_so_does_not_lift_its_protection(ensure, delete, simulation):
+    with pytest.raises(ResourceError, match="lift_deletion_protection = 'perhaps'"):
+        delete(lift_deletion_protection="perhaps")
     assert simulation.calls() == []
+    ensure(deletion_protection=True)
+    with pytest.raises(ResourceError, match="lift_deletion_protection=True"):
+        delete(lift_deletion_protection="False")
 
 
 def test_what_somebody_else_deleted_meanwhile_is_no_error(ensure, aws, wanted, eks):

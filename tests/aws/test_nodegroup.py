@@ -430,10 +430,10 @@ def test_all_that_is_wrong_is_told_before_aws_is_asked(converge, simulation):
         ami_type="AL2_x86_64",
         capacity_type="CHEAP",
         min_size=3,
-        max_size="10",
+        max_size="ten",
         taints=[{"key": "", "effect": "NoSchedule", "colour": "red"}],
         release_version="newest",
-        replace="no",
+        replace="perhaps",
     )
     with pytest.raises(ResourceError) as caught:
         converge(wrong)
@@ -442,7 +442,7 @@ def test_all_that_is_wrong_is_told_before_aws_is_asked(converge, simulation):
         *(
             "ami_type = ",
             "capacity_type = ",
-            "max_size = '10': must be a whole number",
+            "max_size = 'ten': input should be a valid integer",
             "taints: key",
             "taints: effect",
         ),
