@@ -51,6 +51,11 @@ def read_values(file: Path) -> dict[str, Any]:
     return content
 
 
+def as_parts(values: Any) -> list[Any]:
+    """Return mappings and paths of files as a list, also where only one of them was given."""
+    return [values] if isinstance(values, (dict, str)) else list(values)
+
+
 def merged(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """
     Merge values as Helm does: the later wins, mappings are merged, lists replaced.

@@ -61,8 +61,11 @@ class CredentialServer:
 
     def plugin(self) -> dict[str, Any]:
         """Return how a kubeconfig names the plugin: ``users[].user.exec``."""
+        # As the plugin, this file runs without the package.
+        from airflow_eks_dask.hooks.eks_token import EXEC_API_VERSION
+
         return {
-            "apiVersion": "client.authentication.k8s.io/v1beta1",
+            "apiVersion": EXEC_API_VERSION,
             "command": sys.executable,
             # -S and -I: nothing of the environment, and no site-packages, are needed to read a socket.
             "args": ["-I", "-S", __file__, str(self._path)],

@@ -171,8 +171,3 @@ class SettlingOperator(HelmOperator):
     def _mark(context: Context) -> str:
         ti = context["ti"]
         return task_mark(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
-
-
-def is_true(value: bool | str) -> bool:
-    """Read what a template may have made of a truth value."""
-    return value if isinstance(value, bool) else value.strip().lower() in ("true", "1", "yes", "on")

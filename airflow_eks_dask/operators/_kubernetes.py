@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from airflow_eks_dask.operators._text import TextOperator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FIELDS = ("eks_cluster_name", "aws_conn_id", "region_name", "kubernetes_conn_id", "kubeconfig", "cluster_context")
+FIELDS = tuple(each.name for each in fields(KubernetesCluster))
 
 
 class KubernetesOperator(TextOperator):
@@ -50,11 +51,4 @@ class KubernetesOperator(TextOperator):
     @cached_property
     def cluster(self) -> KubernetesCluster:
         """The cluster, once the templates are rendered."""
-        return KubernetesCluster(
-            eks_cluster_name=self.eks_cluster_name,
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            kubernetes_conn_id=self.kubernetes_conn_id,
-            kubeconfig=self.kubeconfig,
-            cluster_context=self.cluster_context,
-        )
+        return KubernetesCluster(**{name: getattr(self, name) for name in FIELDS})

@@ -1,4 +1,4 @@
-"""Operators whose parameters are texts that may look like numbers."""
+"""Parameters as templates leave them: texts that may look like numbers, or stand for truth values."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ class TextOperator(BaseOperator):
         template = (jinja_env or self.get_template_env()).from_string(content)
         pieces = list(template.root_render_func(template.new_context(dict(context))))
         return pieces[0] if len(pieces) == 1 else "".join(map(str, pieces))
+
+
+def is_true(value: bool | str) -> bool:
+    """Read what a template may have made of a truth value."""
+    return value if isinstance(value, bool) else value.strip().lower() in ("true", "1", "yes", "on")

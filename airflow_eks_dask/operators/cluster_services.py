@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_eks_dask.helm.values import as_parts
 from airflow_eks_dask.operators.helm import EnsureHelmReleaseOperator, UninstallHelmReleaseOperator
 from airflow_eks_dask.services import METRICS_SERVER, SERVICES
 
@@ -47,14 +48,13 @@ class EnsureClusterServiceOperator(EnsureHelmReleaseOperator):
         **kwargs: Any,
     ) -> None:
         chosen = _chosen(service)
-        given = [values] if isinstance(values, (str, dict)) else list(values)
         super().__init__(
             release=release or chosen.name,
             namespace=namespace or chosen.namespace,
             chart=chart or chosen.chart,
             repository=repository or (None if chart else chosen.repository),
             version=version or (None if chart else chosen.version),
-            values=[chosen.values, *given],
+            values=[chosen.values, *as_parts(values)],
             create_namespace=create_namespace,
             **kwargs,
         )

@@ -17,9 +17,10 @@ from airflow_eks_dask.helm.changes import Wanted, changes, chart_name
 from airflow_eks_dask.helm.chart import Chart
 from airflow_eks_dask.helm.errors import HelmError
 from airflow_eks_dask.helm.releases import TASK_LABEL, OnPending, Remedy, last_good, remedy
-from airflow_eks_dask.helm.values import Masks, merged, read_values, texts
-from airflow_eks_dask.operators._helm import ABSENT, HelmOperator, SettlingOperator, is_true
+from airflow_eks_dask.helm.values import Masks, as_parts, merged, read_values, texts
+from airflow_eks_dask.operators._helm import ABSENT, HelmOperator, SettlingOperator
 from airflow_eks_dask.operators._table import table
+from airflow_eks_dask.operators._text import is_true
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -191,7 +192,7 @@ class EnsureHelmReleaseOperator(SettlingOperator):
 
     @property
     def _parts(self) -> list[Any]:
-        return [self.values] if isinstance(self.values, (dict, str)) else list(self.values)
+        return as_parts(self.values)
 
 
 class UninstallHelmReleaseOperator(HelmOperator):

@@ -90,7 +90,7 @@ class PreflightOperator(TextOperator):
         wanted = Wanted(**self.wanted)
         problems = wanted.problems()
         if self.region_name:
-            problems += validation.matches("region_name", self.region_name, validation.REGION, "such as eu-central-1")
+            problems += validation.region(self.region_name)
         if problems:
             raise ResourceError("What is wanted can't be:\n" + "\n".join(f"- {problem}" for problem in problems))
         # Without credentials or region there is no page to show; the checks say so.

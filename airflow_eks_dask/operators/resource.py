@@ -15,7 +15,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.hooks.pricing import Prices
 from airflow_eks_dask.links.aws import AwsConsoleLink
-from airflow_eks_dask.operators._text import TextOperator
+from airflow_eks_dask.operators._text import TextOperator, is_true
 from airflow_eks_dask.resources import validation
 from airflow_eks_dask.resources.base import Action, Plan, Progress, Resource, ResourceError, State
 from airflow_eks_dask.resources.waiting import Watcher
@@ -121,7 +121,7 @@ class ResourceOperator(TextOperator):
         if problems := self._region_problems() + self._problems(self.resource):
             raise ResourceError(f"{self.resource.kind} {self.resource.name}: " + "; ".join(problems))
         AwsConsoleLink.leave(context, self, self.aws, self.resource.console_path)
-        if _is_true(self.is_dry_run):
+        if is_true(self.is_dry_run):
             return self._show(context, self._examine())
         return self._converge(context, time.time() + (self.timeout or self.resource.timeout))
 
@@ -217,15 +217,14 @@ class ResourceOperator(TextOperator):
         """
         reasons = f": {'; '.join(plan.reasons)}" if plan.reasons else ""
         self.log.info("%s %s: %s%s", plan.kind, plan.name, plan.action.value, reasons)
-        cost = {"monthly_cost": self._monthly_cost()} if _is_true(self.is_dry_run) else {}
+        cost = {"monthly_cost": self._monthly_cost()} if is_true(self.is_dry_run) else {}
         context["ti"].xcom_push(key=PLAN_KEY, value=plan.summary() | cost)
-        if plan.action is Action.REFUSE and not _is_true(self.is_dry_run):
+        if plan.action is Action.REFUSE and not is_true(self.is_dry_run):
             raise ResourceError("; ".join(plan.reasons))
         return self._result(plan)
 
     def _region_problems(self) -> list[str]:
-        region = self.region_name
-        return validation.matches("region_name", region, validation.REGION, "such as eu-central-1") if region else []
+        return validation.region(self.region_name) if self.region_name else []
 
     @abstractmethod
     def _problems(self, resource: Resource) -> list[str]: ...
@@ -288,10 +287,6 @@ def _initializer(cls: type[ResourceOperator]) -> Callable[..., None]:
     ]
     initialize.__signature__ = inspect.Signature([inherited[0], *own, *inherited[1:]])  # type: ignore[attr-defined]
     return initialize
-
-
-def _is_true(value: bool | str) -> bool:
-    return value if isinstance(value, bool) else value.strip().lower() in ("true", "1", "yes", "on")
 
 
 def _read_progress(event: dict[str, Any]) -> Progress:

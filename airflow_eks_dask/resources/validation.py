@@ -84,3 +84,8 @@ def network(field: str, value: str) -> list[str]:
 def cluster_name(value: str) -> list[str]:
     """Check the name of an EKS cluster."""
     return matches("cluster_name", value, CLUSTER_NAME, "up to 100 letters, digits, - and _, first a letter or digit")
+
+
+def region(value: str) -> list[str]:
+    """Check the name of an AWS region."""
+    return matches("region_name", value, REGION, "such as eu-central-1")
