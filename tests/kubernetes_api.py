@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import ssl
 import threading
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
@@ -15,8 +14,10 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from airflow_eks_dask import certificates
+from tests.http_server import serving, tls_context
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -51,7 +52,7 @@ class KubernetesApi:
         """Answer while the block runs."""
         with ExitStack() as stack:
             self.authority = certificates.make_authority(datetime.now(timezone.utc))
-            context = self._tls_context()
+            context = tls_context(self._directory, self.authority)
             self.url = f"https://{stack.enter_context(_server(self._kubernetes, context))}"
             self.eks_url = f"http://{stack.enter_context(_server(self._eks))}"
             stack.callback(self.released.set)
@@ -77,17 +78,6 @@ class KubernetesApi:
             self._version += 1
             metadata = config_map["metadata"] | {"resourceVersion": str(self._version)}
             self.config_map = {"apiVersion": "v1", "kind": "ConfigMap", **config_map, "metadata": metadata}
-
-    def _tls_context(self) -> ssl.SSLContext:
-        now = datetime.now(timezone.utc)
-        names = [certificates.subject_name("127.0.0.1")]
-        issued = certificates.make_certificate("scheduler", self.authority, now, names=names)
-        certificates.write(self._directory, {"server": issued})
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(
-            certificates.certificate_file(self._directory, "server"), certificates.key_file(self._directory, "server")
-        )
-        return context
 
     def _eks(self, method: str, path: str, headers: Any, body: bytes) -> tuple[int, Any]:
         if path != f"/clusters/{self.cluster_name}":
@@ -187,13 +177,5 @@ def _server(
             """Say nothing: a client that doesn't trust it, or waits no longer, hangs up."""
 
     server = Server(("127.0.0.1", 0), Handler)
-    if context is not None:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with serving(server, context) as port:
+        yield f"127.0.0.1:{port}"

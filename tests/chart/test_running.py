@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import http.server
 import os
 import re
 import signal
 import ssl
 import subprocess
 import sys
-import threading
 import urllib.request
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -23,6 +21,7 @@ from airflow_eks_dask.local.ports import free_port
 from airflow_eks_dask.local.processes import ProcessSet
 from tests.chart.rendering import CHART, TLS, changed, environment
 from tests.conftest import eventually
+from tests.http_server import execution_api
 
 pytestmark = pytest.mark.any_airflow
 
@@ -108,31 +107,12 @@ def write_secrets(directory):
 
 
 @contextmanager
-def execution_api(tls=None):
-    """Something that answers where Airflow's execution API would; with the files of a Secret, in TLS."""
-
-    class Healthy(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200 if self.path == "/execution/health" else 404)
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
-        if tls:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(tls / "tls.crt", tls / "tls.key")
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}/execution/"
-        server.shutdown()
-
-
-@contextmanager
 def running(chart, directory, values, *roles):
     tls = write_secrets(directory)
-    api_tls = tls / "scheduler" if values.get("executionApi") else None
+    api_tls = None
+    if values.get("executionApi"):
+        api_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        api_tls.load_cert_chain(tls / "scheduler" / "tls.crt", tls / "scheduler" / "tls.key")
     with execution_api(api_tls) as url:
         ours = {"executionApi": {"url": url}, "workerDefaults": {"replicas": 1}, "test": {"timeout": 60}}
         pods = Pods(chart.render(changed(values, ours)), directory, tls)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import ssl
 import subprocess
-import threading
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
@@ -14,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 from typing import TYPE_CHECKING, Any
 
 from airflow_eks_dask import certificates
+from tests.http_server import serving, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,15 +24,15 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
 
 @contextmanager
-def repository(chart: str, directory: Path) -> Iterator[str]:
-    """Serve a chart in a repository; return its address."""
-    subprocess.run(["helm", "package", chart, "--destination", directory], check=True, capture_output=True)
+def repository(directory: Path, *charts: str | Path) -> Iterator[str]:
+    """Serve charts in a repository; return its address."""
+    subprocess.run(["helm", "package", *charts, "--destination", directory], check=True, capture_output=True)
     subprocess.run(["helm", "repo", "index", directory], check=True, capture_output=True)
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *arguments: Any) -> None: ...
 
-    with _serving(ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(directory)))) as port:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(directory)))) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -83,29 +82,10 @@ def registry(chart: str, version: str, directory: Path) -> Iterator[str]:
 
         def log_message(self, *arguments: Any) -> None: ...
 
-    now = datetime.now(timezone.utc)
-    authority = certificates.make_authority(now)
-    leaves = certificates.make_leaves(authority, now, names=[certificates.subject_name("127.0.0.1")])
-    certificates.write(directory, {certificates.AUTHORITY: authority, **leaves})
-    key = certificates.key_file(directory, "scheduler")
+    authority = certificates.make_authority(datetime.now(timezone.utc))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates.certificate_file(directory, "scheduler"), key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    with _serving(server) as port:
+    with serving(server, tls_context(directory, authority)) as port:
         yield f"oci://127.0.0.1:{port}/{name}"
-
-
-@contextmanager
-def _serving(server: ThreadingHTTPServer) -> Iterator[int]:
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _digest(data: bytes) -> str:

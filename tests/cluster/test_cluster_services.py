@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import base64
 import ssl
-import subprocess
-import threading
 import time
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +21,7 @@ from airflow_eks_dask.hooks.eks import KubernetesError
 from airflow_eks_dask.operators.cluster_services import DeleteClusterServiceOperator, EnsureClusterServiceOperator
 from airflow_eks_dask.operators.dask_endpoint import VerifyDaskEndpointOperator
 from airflow_eks_dask.services import SERVICES
+from tests.cluster import chart_servers
 from tests.cluster.conftest import kubectl
 from tests.integration.test_tls import make_certificates
 
@@ -46,24 +43,16 @@ data:
 def repository(kubernetes, tmp_path_factory):
     """A repository on loopback with charts that are called as the real ones and only show their values."""
     directory = tmp_path_factory.mktemp("repository")
+    charts = []
     for service in SERVICES.values():
         chart = tmp_path_factory.mktemp("chart") / service.chart
         (chart / "templates").mkdir(parents=True)
         (chart / "templates" / "show.yaml").write_text(SHOW)
         about = {"apiVersion": "v2", "name": service.chart, "version": service.version}
         (chart / "Chart.yaml").write_text(yaml.safe_dump(about))
-        subprocess.run(["helm", "package", str(chart), "-d", str(directory)], check=True, timeout=60)
-    subprocess.run(["helm", "repo", "index", str(directory)], check=True, timeout=60)
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(directory)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+        charts.append(chart)
+    with chart_servers.repository(directory, *charts) as address:
+        yield address
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import takewhile
 
@@ -16,6 +15,7 @@ import pytest
 from kubernetes import client, config
 
 from tests.conftest import eventually
+from tests.http_server import serving
 
 pytestmark = pytest.mark.any_airflow
 
@@ -49,12 +49,11 @@ def page(api, namespace):
     if image is None:
         pytest.skip("the node of this cluster is not this machine")
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     container = {
         "name": "page",
         "image": image,
         "imagePullPolicy": "Never",
-        "ports": [{"name": "http", "containerPort": server.server_address[1]}],
+        "ports": [{"name": "http", "containerPort": server.server_port}],
     }
     spec = {"hostNetwork": True, "terminationGracePeriodSeconds": 0, "containers": [container]}
     core.create_namespaced_pod(namespace, {"metadata": {"name": "page", "labels": {"app": "page"}}, "spec": spec})
@@ -65,10 +64,9 @@ def page(api, namespace):
         status = core.read_namespaced_pod("page", namespace).status
         return any(each.type == "Ready" and each.status == "True" for each in status.conditions or ())
 
-    eventually(ready, timeout=120, what="the pod is ready")
-    yield "page"
-    server.shutdown()
-    server.server_close()
+    with serving(server):
+        eventually(ready, timeout=120, what="the pod is ready")
+        yield "page"
 
 
 @pytest.fixture

@@ -257,7 +257,7 @@ def test_a_chart_in_an_archive(ensure, tmp_path):
 
 
 def test_a_chart_in_a_repository(ensure, tmp_path):
-    with chart_servers.repository(APP, tmp_path) as address:
+    with chart_servers.repository(tmp_path, APP) as address:
         assert ensure(chart="app", repository=address)["chart"] == "app-1.0.0"
         assert ensure(chart="app", repository=address, version="~1.0")["changed"] is False
         with pytest.raises(HelmError, match=r"helm show chart .*2\.0\.0"):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import ssl
 import threading
 from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import distributed
 import pytest
@@ -19,6 +17,7 @@ from airflow_eks_dask.hooks import dask_check
 from airflow_eks_dask.hooks.dask_check import Check, DaskClusterError, DaskUnreachableError
 from airflow_eks_dask.worker import probe
 from airflow_eks_dask.worker.protocol import WorkerOptions
+from tests import http_server
 from tests.conftest import eventually
 from tests.integration.test_tls import TlsCluster, make_certificates
 
@@ -27,25 +26,11 @@ pytestmark = pytest.mark.any_airflow
 OPTIONS = WorkerOptions(slots=3, workload_module="tests.integration.stub_workload")
 
 
-class _Health(BaseHTTPRequestHandler):
-    status = 200
-
-    def do_GET(self):
-        self.send_response(self.status if self.path == "/execution/health" else 404)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def execution_api():
     """An execution API that is alive."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Health)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/execution/"
-    server.shutdown()
-    server.server_close()
+    with http_server.execution_api() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -116,23 +101,10 @@ class TestOfTheExecutionApi:
     @pytest.fixture
     def address(self, tmp_path, monkeypatch):
         """One with a certificate of an authority that nobody knows."""
-        now = datetime.now(timezone.utc)
-        authority = certificates.make_authority(now)
-        names = [certificates.subject_name("127.0.0.1")]
-        issued = certificates.make_certificate("scheduler", authority, now, names=names)
-        certificates.write(tmp_path, {AUTHORITY: authority, "server": issued})
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(
-            certificates.certificate_file(tmp_path, "server"), certificates.key_file(tmp_path, "server")
-        )
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _Health)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"https://127.0.0.1:{server.server_address[1]}/execution/"
-        monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", address)
-        yield address
-        server.shutdown()
-        server.server_close()
+        authority = certificates.make_authority(datetime.now(timezone.utc))
+        with http_server.execution_api(http_server.tls_context(tmp_path, authority)) as address:
+            monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", address)
+            yield address
 
     def test_its_authority_is_not_known(self, address):
         assert f"{address}health: " in probe.execution_api_problem()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -11,6 +10,7 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_eks_dask.hooks.airflow_api import AirflowApi, AirflowApiError, ApiTarget, find_api
+from tests.http_server import serving
 
 BODY = {"connection_id": "dask_default", "conn_type": "dask", "password": "the-private-key"}
 
@@ -82,10 +82,8 @@ class Api:
 @pytest.fixture
 def api():
     api = Api()
-    threading.Thread(target=api.server.serve_forever, daemon=True).start()
-    yield api
-    api.server.shutdown()
-    api.server.server_close()
+    with serving(api.server):
+        yield api
 
 
 @pytest.fixture

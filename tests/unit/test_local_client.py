@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,6 +10,7 @@ import pytest
 from airflow_eks_dask.local.client import AirflowApiError, AirflowClient, AirflowWaitError
 from airflow_eks_dask.local.ports import free_port
 from airflow_eks_dask.local.processes import LocalProcessError
+from tests.http_server import serving
 
 
 class FakeAirflow(ThreadingHTTPServer):
@@ -62,12 +62,9 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def airflow():
-    with FakeAirflow() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    server = FakeAirflow()
+    with serving(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

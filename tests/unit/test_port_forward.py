@@ -12,6 +12,7 @@ import pytest
 
 from airflow_eks_dask.hooks.eks import KubernetesError
 from airflow_eks_dask.hooks.port_forward import PortForward, Target, find_target
+from tests.http_server import serving
 
 
 def service(port, **selector):
@@ -47,13 +48,10 @@ def api():
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.objects = {}
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    configuration = kubernetes.client.Configuration(host=f"http://127.0.0.1:{server.server_address[1]}")
-    with kubernetes.client.ApiClient(configuration) as client:
+    configuration = kubernetes.client.Configuration(host=f"http://127.0.0.1:{server.server_port}")
+    with serving(server), kubernetes.client.ApiClient(configuration) as client:
         client.objects = server.objects
         yield client
-    server.shutdown()
-    server.server_close()
 
 
 def put(api, the_service, *pods):

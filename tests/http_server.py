@@ -1,0 +1,62 @@
+"""HTTP servers of the tests' own, with or without TLS, on a free port of 127.0.0.1."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+from airflow_eks_dask import certificates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from airflow_eks_dask.certificates import Issued
+
+
+@contextmanager
+def serving(server: ThreadingHTTPServer, context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Have a server answer while the block runs; its port."""
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+@contextmanager
+def execution_api(context: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Answer where Airflow's execution API would, that it is healthy; its address."""
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), _Healthy), context) as port:
+        yield f"{'https' if context else 'http'}://127.0.0.1:{port}/execution/"
+
+
+def tls_context(directory: Path, authority: Issued) -> ssl.SSLContext:
+    """Return the TLS of a server on 127.0.0.1, with a certificate of an authority; the directory gets the files."""
+    now = datetime.now(timezone.utc)
+    names = [certificates.subject_name("127.0.0.1")]
+    issued = certificates.make_certificate("scheduler", authority, now, names=names)
+    certificates.write(directory, {certificates.AUTHORITY: authority, "server": issued})
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(
+        certificates.certificate_file(directory, "server"), certificates.key_file(directory, "server")
+    )
+    return context
+
+
+class _Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/execution/health" else 404)
+        self.end_headers()
+
+    def log_message(self, *args: Any) -> None:
+        pass
