@@ -22,7 +22,7 @@ help: ## Show the targets
 demo: $(VENV)/.installed ## Run Airflow on an embedded Dask cluster and a sample pipeline on it (options: DEMO="--keep")
 	$(BIN)/airflow eks-dask demo $(DEMO)
 
-test: ## All tests, with the newest Airflow
+test: ## All tests but those of the chart and in a cluster, with the newest Airflow
 	$(MAKE) test-unit test-aws
 	$(MAKE) $(IN_PARALLEL) test-embedded test-external test-dask test-chaos
 
