@@ -208,7 +208,11 @@ HOOKS = (
     "kubernetes",
     "port_forward",
     "pricing",
+    "secret",
+    "service_account",
 )
+SENSORS = ("service_address",)
+TRIGGERS = ("resource", "service_address")
 
 
 def _modules(package: str, names: Iterable[str]) -> list[dict[str, Any]]:
@@ -231,7 +235,8 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [{"integration-name": INTEGRATION, "tags": ["service"]}],
         "operators": _modules("operators", OPERATORS),
         "hooks": _modules("hooks", HOOKS),
-        "triggers": _modules("triggers", ("resource",)),
+        "sensors": _modules("sensors", SENSORS),
+        "triggers": _modules("triggers", TRIGGERS),
         "extra-links": ["airflow_eks_dask.links.aws.AwsConsoleLink"],
         "connection-types": [CONNECTION_TYPE],
         "cli": ["airflow_eks_dask.cli.definition.get_cli_commands"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import threading
 from contextlib import contextmanager
@@ -38,6 +39,38 @@ def execution_api(context: ssl.SSLContext | None = None) -> Iterator[str]:
     """Answer where Airflow's execution API would, that it is healthy; its address."""
     with serving(ThreadingHTTPServer(("127.0.0.1", 0), _Healthy), context) as port:
         yield f"{'https' if context else 'http'}://127.0.0.1:{port}/execution/"
+
+
+@contextmanager
+def kubernetes_objects() -> Iterator[tuple[str, dict[str, Any]]]:
+    """
+    Answer as a Kubernetes API; its address, and what it holds.
+
+    That is objects by their paths, without what follows a question mark. A number is a status to answer with; a
+    function gets what is sent, and returns the object.
+    """
+    objects: dict[str, Any] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            found = objects.get(self.path.partition("?")[0], 404)
+            found = found(json.loads(sent)) if callable(found) else found
+            is_there = not isinstance(found, int)
+            data = json.dumps(found if is_there else {"message": "no"}).encode()
+            self.send_response(200 if is_there else found)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = answer  # noqa: N815
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"http://127.0.0.1:{port}", objects
 
 
 def tls_context(directory: Path, authority: Issued) -> ssl.SSLContext:

@@ -6,7 +6,6 @@ import signal
 import tempfile
 import threading
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow.utils.cli import suppress_logs_and_warning
@@ -14,14 +13,15 @@ from rich.console import Console
 
 from airflow_eks_dask.cli._aws import aws_clients
 from airflow_eks_dask.cli._errors import CommandError, UsageError, reported
-from airflow_eks_dask.hooks.eks import EksKubernetes, KubernetesError, kubernetes_errors
+from airflow_eks_dask.hooks.eks import EksKubernetes, KubernetesError
+from airflow_eks_dask.hooks.kubernetes import KubernetesCluster
+from airflow_eks_dask.hooks.service_account import ServiceAccountToken, request_token
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
 
-TOKEN_SECONDS = 3600
-CALL_TIMEOUT = 30.0
+    import kubernetes.client  # type: ignore[import-untyped]
 
 
 @suppress_logs_and_warning
@@ -43,13 +43,13 @@ def dashboard(args: Namespace) -> None:
             client = stack.enter_context(_eks_client(args) if args.cluster else _kubeconfig_client(args))
             # What is missing is told before a port is opened.
             find_target(client, args.namespace, args.service)
-            token, expires = _token(client, args.account)
+            token = request_token(client, *args.account.split("/"))
             forward = stack.enter_context(PortForward(client, args.namespace, args.service, args.port))
         except KubernetesError as error:
             raise CommandError(str(error)) from None
         except OSError as error:
             raise CommandError(f"port {args.port} of 127.0.0.1: {error}. Choose another with --port") from None
-        Console(soft_wrap=True, highlight=False).print(_told(forward.port, args.account, token, expires), markup=False)
+        Console(soft_wrap=True, highlight=False).print(_told(forward.port, args.account, token), markup=False)
         stop.wait()
 
 
@@ -77,42 +77,21 @@ def _eks_client(args: Namespace) -> Iterator[Any]:
             yield client
 
 
-@contextmanager
-def _kubeconfig_client(args: Namespace) -> Iterator[Any]:
-    from kubernetes import config  # type: ignore[import-untyped]
-
+def _kubeconfig_client(args: Namespace) -> kubernetes.client.ApiClient:
+    cluster = KubernetesCluster(kubeconfig=args.kubeconfig and str(args.kubeconfig), cluster_context=args.context)
     try:
-        client = config.new_client_from_config(args.kubeconfig and str(args.kubeconfig), args.context)
-    except config.ConfigException as error:
+        return cluster.client()
+    except ValueError as error:
         raise CommandError(f"{error}. Name a cluster with --cluster or --kubeconfig") from None
-    with client:
-        yield client
 
 
-def _token(client: Any, account: str) -> tuple[str, datetime]:
-    """Ask for a token that is good for an hour."""
-    from kubernetes.client import (  # type: ignore[import-untyped]
-        AuthenticationV1TokenRequest,
-        CoreV1Api,
-        V1TokenRequestSpec,
-    )
-
-    namespace, _, name = account.partition("/")
-    request = AuthenticationV1TokenRequest(spec=V1TokenRequestSpec(audiences=[], expiration_seconds=TOKEN_SECONDS))
-    with kubernetes_errors(f"asking for a token of ServiceAccount {account}"):
-        made = CoreV1Api(client).create_namespaced_service_account_token(
-            name, namespace, request, _request_timeout=CALL_TIMEOUT
-        )
-    return str(made.status.token), made.status.expiration_timestamp.astimezone(timezone.utc)
-
-
-def _told(port: int, account: str, token: str, expires: datetime) -> str:
+def _told(port: int, account: str, token: ServiceAccountToken) -> str:
     return f"""\
 http://127.0.0.1:{port}/
 
-Log in with this token of {account}. It is good until {expires:%H:%M} UTC, and not shown again:
+Log in with this token of {account}. It is good until {token.expires:%H:%M} UTC, and not shown again:
 
-{token}
+{token.value}
 
 Ctrl-C ends it."""
 

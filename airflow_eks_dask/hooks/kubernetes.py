@@ -65,8 +65,16 @@ class KubernetesCluster:
         Return a client of its API, with timeouts; to be closed after use: it is a context manager.
 
         :raises KubernetesError: The EKS cluster is not there.
+        :raises ValueError: There is no kubeconfig, or it names no such context.
         """
-        return self._eks().client() if self.eks_cluster_name else self._hook().get_conn()
+        if self.eks_cluster_name:
+            return self._eks().client()
+        from kubernetes.config import ConfigException  # type: ignore[import-untyped]
+
+        try:
+            return self._hook().get_conn()
+        except ConfigException as error:
+            raise ValueError(f"No Kubernetes cluster is known: {error}") from error
 
     @contextmanager
     def kubeconfig_file(self) -> Iterator[Path]:

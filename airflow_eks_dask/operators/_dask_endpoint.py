@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_eks_dask.endpoint import Endpoint
 from airflow_eks_dask.hooks.dask_check import DaskClusterError
-from airflow_eks_dask.operators._kubernetes import KubernetesOperator
+from airflow_eks_dask.operators._kubernetes import KubernetesOperator, secret_problems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FILES = ("tls_ca", "tls_cert", "tls_key")
 SECRET_KEYS = {"tls_ca": "ca.crt", "tls_cert": "tls.crt", "tls_key": "tls.key"}
-_SECRET = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 
 
 class DaskEndpointOperator(KubernetesOperator):
@@ -69,8 +66,7 @@ class DaskEndpointOperator(KubernetesOperator):
             )
         if files:
             found.append(f"tls_secret holds all three: leave out {', '.join(files)}")
-        if not _SECRET.fullmatch(self.tls_secret):
-            found.append(f"tls_secret = {self.tls_secret!r}: must look like namespace/name")
+        found += secret_problems("tls_secret", self.tls_secret)
         if not (self.address or "").startswith("tls://"):
             found.append(f"address = {self.address!r}: must look like tls://host:8786")
         return found + self.cluster.problems()
@@ -89,6 +85,7 @@ class DaskEndpointOperator(KubernetesOperator):
         Return the Dask scheduler, with its TLS material as text.
 
         :raises DaskClusterError: The material does not serve.
+        :raises KubernetesError: The Secret is not there or lacks a part, or Kubernetes refused.
         """
         material = self._from_secret() if self.tls_secret else self._from_files()
         endpoint = Endpoint(self.address or "", **material, allow_insecure=self.allow_insecure)
@@ -100,14 +97,8 @@ class DaskEndpointOperator(KubernetesOperator):
         return {name: Path(path).read_text() for name in FILES if (path := getattr(self, name))}
 
     def _from_secret(self) -> dict[str, str]:
-        import kubernetes.client  # type: ignore[import-untyped]
+        from airflow_eks_dask.hooks.secret import read_secret
 
-        from airflow_eks_dask.hooks.eks import kubernetes_errors
-
-        namespace, _, name = str(self.tls_secret).partition("/")
-        with kubernetes_errors(f"reading Secret {self.tls_secret}"), self.cluster.client() as client:
-            secret = kubernetes.client.CoreV1Api(client).read_namespaced_secret(name, namespace)
-        data = secret.data or {}
-        if missing := [key for key in SECRET_KEYS.values() if not data.get(key)]:
-            raise DaskClusterError(f"Secret {self.tls_secret} has no {', '.join(missing)}")
-        return {field: base64.b64decode(data[key]).decode() for field, key in SECRET_KEYS.items()}
+        with self.cluster.client() as client:
+            held = read_secret(client, str(self.tls_secret), list(SECRET_KEYS.values()))
+        return {field: held[key] for field, key in SECRET_KEYS.items()}

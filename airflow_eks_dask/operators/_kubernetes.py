@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FIELDS = tuple(each.name for each in fields(KubernetesCluster))
+_SECRET = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 
 
 class KubernetesOperator(TextOperator):
@@ -52,3 +54,13 @@ class KubernetesOperator(TextOperator):
     def cluster(self) -> KubernetesCluster:
         """The cluster, once the templates are rendered."""
         return KubernetesCluster(**{name: getattr(self, name) for name in FIELDS})
+
+
+def secret_problems(parameter: str, value: str) -> list[str]:
+    """
+    Return what is wrong with how a Secret is named.
+
+    :param parameter: What the value is called.
+    :param value: To be ``namespace/name``.
+    """
+    return [] if _SECRET.fullmatch(value) else [f"{parameter} = {value!r}: must look like namespace/name"]

@@ -120,7 +120,7 @@ class PublishDaskEndpointOperator(VerifyDaskEndpointOperator):
         PublishDaskEndpointOperator(
             task_id="tasks_run_there",
             cluster_name="pipelines",
-            address="tls://{{ ti.xcom_pull('dask_address') }}:8786",
+            address="{{ ti.xcom_pull('dask_address') }}",
             tls_secret="dask/pipeline-client-tls",
             eks_cluster_name="pipelines",
             queue="local",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, BaseOperator
 
-from airflow_eks_dask import operators
+from airflow_eks_dask import operators, sensors
 from airflow_eks_dask.operators import resource
 from airflow_eks_dask.operators.preflight import PreflightOperator
 from airflow_eks_dask.operators.resource import DeleteOperator, EnsureOperator, ResourceOperator
@@ -31,10 +31,10 @@ def modules(package: ModuleType) -> list[ModuleType]:
 
 
 def operator_classes() -> dict[str, type[BaseOperator]]:
-    """Return the operators that people use, by name: all but those that others derive from."""
+    """Return the operators and sensors that people use, by name: all but those that others derive from."""
     return {
         name: each
-        for module in modules(operators)
+        for module in modules(operators) + modules(sensors)
         if module is not resource and not module.__name__.rpartition(".")[2].startswith("_")
         for name, each in inspect.getmembers(module, inspect.isclass)
         if issubclass(each, BaseOperator) and each.__module__ == module.__name__

@@ -68,7 +68,7 @@ def test_each_operator_and_its_module_is_named():
         operator: module
         for page in (ROOT / "docs").glob("*.md")
         for module, cell in re.findall(r"^\| `(\w+)` \| (.*) \|$", page.read_text(), re.M)
-        for operator in re.findall(r"`(\w+Operator)`", cell)
+        for operator in re.findall(r"`(\w+(?:Operator|Sensor))`", cell)
     }
     assert named == {name: each.__module__.rpartition(".")[2] for name, each in operator_classes().items()}
 

@@ -77,6 +77,22 @@ class TestProblems:
             assert KubernetesCluster.from_json(json.loads(json.dumps(cluster.to_json()))) == cluster
 
 
+class TestClient:
+    def test_of_a_file(self, write):
+        file = write("config", kubeconfig("a", "b"))
+        with KubernetesCluster(kubeconfig=file, cluster_context="b").client() as client:
+            assert client.configuration.host == "https://b"
+
+    def test_no_such_file_or_context(self, write):
+        file = write("config", kubeconfig("a"))
+        for cluster, words in (
+            (KubernetesCluster(kubeconfig=file, cluster_context="b"), "b"),
+            (KubernetesCluster(kubeconfig=f"{file}-none"), "No configuration found"),
+        ):
+            with pytest.raises(ValueError, match=f"No Kubernetes cluster is known: .*{words}"):
+                cluster.client()
+
+
 class TestOfAFile:
     def test_paths_in_it_keep_their_meaning(self, write, tmp_path):
         file = write("folder/config", kubeconfig("a", **{"certificate-authority": "ca.pem"}))

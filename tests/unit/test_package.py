@@ -53,9 +53,9 @@ def test_provider_info_is_valid():
 PACKAGE = Path(airflow_eks_dask.__file__).parent
 
 
-def test_every_operator_hook_and_link_is_announced():
+def test_every_operator_sensor_hook_and_link_is_announced():
     info = airflow_eks_dask.get_provider_info()
-    for kind in ("operators", "hooks", "triggers"):
+    for kind in ("operators", "hooks", "sensors", "triggers"):
         announced = {module for each in info[kind] for module in each["python-modules"]}
         there = {f"airflow_eks_dask.{kind}.{file.stem}" for file in (PACKAGE / kind).glob("[a-z]*.py")}
         assert announced == there - {"airflow_eks_dask.operators.resource"}

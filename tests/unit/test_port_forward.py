@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import kubernetes.client
 import pytest
 
 from airflow_eks_dask.hooks.eks import KubernetesError
 from airflow_eks_dask.hooks.port_forward import PortForward, Target, find_target
-from tests.http_server import serving
+from tests.http_server import kubernetes_objects
 
 
 def service(port, **selector):
@@ -30,27 +28,11 @@ def pod(name, *, ready=True, **container_ports):
 
 @pytest.fixture
 def api():
-    """A Kubernetes API of one Service and its pods."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            path = self.path.partition("?")[0]
-            found = self.server.objects.get(path)
-            data = json.dumps(found if found is not None else {"message": "not found"}).encode()
-            self.send_response(200 if found is not None else 404)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.objects = {}
-    configuration = kubernetes.client.Configuration(host=f"http://127.0.0.1:{server.server_port}")
-    with serving(server), kubernetes.client.ApiClient(configuration) as client:
-        client.objects = server.objects
+    with (
+        kubernetes_objects() as (url, objects),
+        kubernetes.client.ApiClient(kubernetes.client.Configuration(host=url)) as client,
+    ):
+        client.objects = objects
         yield client
 
 

@@ -1,0 +1,58 @@
+"""Wait until a Service in Kubernetes is reached."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class ServiceAddressTrigger(BaseTrigger):
+    """
+    Fires when a Service is reached, never will be, or the deadline has passed.
+
+    It needs nothing but the triggerer: Kubernetes is asked with its synchronous client, in a thread, and no secret is
+    kept. A kubeconfig has to be where the triggerer runs.
+
+    :param wanted: The Service, as :meth:`.ServiceAddress.to_json` gives it.
+    :param poke_interval: Seconds between two looks.
+    :param deadline: Seconds since the epoch after which waiting is no use.
+    """
+
+    def __init__(self, *, wanted: dict[str, Any], poke_interval: float, deadline: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.wanted = wanted
+        self.poke_interval = poke_interval
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the import path of this class and the arguments to make it again."""
+        names = ("wanted", "poke_interval", "deadline")
+        return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look until there is an event: with ``address``; with ``late``, what hung and why; or with ``error``."""
+        # Imports the clients of Kubernetes, which takes seconds.
+        from airflow_eks_dask.hooks.eks import KubernetesError
+        from airflow_eks_dask.resources.service_address import ServiceAddress, ServiceAddressError, ServiceAddressWatch
+
+        watch = ServiceAddressWatch(ServiceAddress.from_json(self.wanted), self.log)
+        look = sync_to_async(watch.look, thread_sensitive=False)
+        try:
+            # Nothing tells us when a name is known or a server listens.
+            while not (looked := await look()).address and time.time() < self.deadline:  # noqa: ASYNC110
+                await asyncio.sleep(self.poke_interval)
+        except (ServiceAddressError, KubernetesError, BotoCoreError, ClientError, ValueError) as error:
+            event = {"error": str(error)}
+        else:
+            event = {"address": looked.address} if looked.address else {"late": watch.late()}
+        finally:
+            watch.close()
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
