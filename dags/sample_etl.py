@@ -23,11 +23,11 @@ import json
 import logging
 from collections import Counter
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from airflow.configuration import AIRFLOW_HOME
 from airflow.sdk import Param, dag, get_current_context, task, task_group
+
+from airflow_eks_dask.samples import forms
 
 if TYPE_CHECKING:
     from airflow_eks_dask.samples.results import Loaded
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PARAMS = {
-    "year": Param(2025, type="integer", minimum=2000, maximum=2100, title="Year", description="Year of the trips."),
+    "year": forms.year(),
     "rows": Param(
         300_000,
         type="integer",
@@ -46,29 +46,12 @@ PARAMS = {
         title="Trips",
         description="Number of raw trips in the year. About one in fifty is bad, on purpose.",
     ),
-    "seed": Param(
-        1,
-        type="integer",
-        minimum=0,
-        maximum=2**32 - 1,
-        title="Seed",
-        description="The same seed gives the same trips.",
-    ),
-    "data_dir": Param(
-        str(Path(AIRFLOW_HOME) / "sample_etl"),
-        type="string",
-        pattern=r"^(/|[a-z][a-z0-9+.-]*://).+",
-        title="Data directory",
-        description="Absolute path, or URL such as s3://bucket/prefix (tasks then need the package s3fs and "
-        "AWS credentials). All workers must see the same directory: with more than one machine, use "
-        "shared storage.",
-    ),
-    "conn_id": Param(
+    "seed": forms.seed(),
+    "data_dir": forms.data_dir("sample_etl"),
+    "conn_id": forms.connection(
         "sample_results",
-        type="string",
-        pattern=r"^[\w.-]+$",
-        title="Connection for the results",
-        description="Airflow connection to the PostgreSQL or SQLite database that gets the table sample_etl_daily.",
+        "Connection for the results",
+        "Airflow connection to the PostgreSQL or SQLite database that gets the table sample_etl_daily.",
     ),
 }
 

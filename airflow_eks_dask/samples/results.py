@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
@@ -23,6 +23,15 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.pool import NullPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+EXAMPLES = {
+    "postgres": "--conn-uri postgresql://user@host/database",
+    "sqlite": "--conn-type sqlite --conn-host /path/to/results.db",
+}
+"""How connections are made, by type."""
 
 DAILY = Table(
     "sample_etl_daily",
@@ -46,26 +55,39 @@ class Loaded(TypedDict):
     trips: int
 
 
+def results_hook(conn_id: str, kinds: Sequence[str]) -> Any:
+    """
+    Return the hook of the Airflow connection to the database for results.
+
+    :param kinds: Types that it may have.
+    :raises AirflowFailException: It is not defined, or of another type.
+    """
+    advice = (
+        f"Define it under Admin > Connections, type Postgres, or by `airflow connections add {conn_id} "
+        f"{EXAMPLES[kinds[-1]]}`; then clear the run."
+    )
+    try:
+        connection: Connection = Connection.get(conn_id)
+    except AirflowNotFoundException:
+        raise AirflowFailException(f"No connection {conn_id!r}, where results should go. {advice}") from None
+    if connection.conn_type not in kinds:
+        raise AirflowFailException(
+            f"Connection {conn_id!r} is of type {connection.conn_type!r}; results can go to "
+            f"{' or '.join(map(repr, kinds))}. {advice}"
+        )
+    # Airflow's own has no type annotations.
+    get_hook: Callable[[], Any] = connection.get_hook
+    return get_hook()
+
+
 def results_engine(conn_id: str) -> Engine:
     """
     Return an engine for the database behind an Airflow connection.
 
     :raises AirflowFailException: The connection is not defined, or of another type than PostgreSQL or SQLite.
     """
-    advice = (
-        f"Define it under Admin > Connections, type Postgres, or by `airflow connections add {conn_id} "
-        "--conn-type sqlite --conn-host /path/to/results.db`; then clear the run."
-    )
-    try:
-        connection = Connection.get(conn_id)
-    except AirflowNotFoundException:
-        raise AirflowFailException(f"No connection {conn_id!r}, where results should go. {advice}") from None
-    if connection.conn_type not in ("postgres", "sqlite"):
-        raise AirflowFailException(
-            f"Connection {conn_id!r} is of type {connection.conn_type!r}; results can go to 'postgres' or "
-            f"'sqlite'. {advice}"
-        )
-    engine: Engine = connection.get_hook().get_sqlalchemy_engine(engine_kwargs={"poolclass": NullPool})
+    hook = results_hook(conn_id, ("postgres", "sqlite"))
+    engine: Engine = hook.get_sqlalchemy_engine(engine_kwargs={"poolclass": NullPool})
     return engine
 
 

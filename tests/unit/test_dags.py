@@ -40,7 +40,7 @@ def test_a_file_stands_alone_in_any_dags_folder(name, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_parsing_imports_nothing_heavy(name, monkeypatch):
-    for module in ("dask", "distributed", "matplotlib", "numpy", "pandas", "pyarrow"):
+    for module in ("boto3", "dask", "distributed", "matplotlib", "numpy", "pandas", "psycopg2", "pyarrow"):
         for loaded in [loaded for loaded in sys.modules if loaded == module or loaded.startswith(f"{module}.")]:
             monkeypatch.delitem(sys.modules, loaded)
         # Importing a module that is None here raises ImportError.
@@ -84,6 +84,20 @@ def test_every_param_has_a_form_field_and_a_default_that_is_valid(name, dags):
         ("sample_etl", "data_dir", "relative/path"),
         ("sample_etl", "conn_id", "two words"),
         ("sample_etl", "conn_id", ""),
+        ("sample_confidence", "rows", 999),
+        ("sample_confidence", "resamples", 19),
+        ("sample_confidence", "confidence", 100),
+        ("sample_confidence", "data_dir", "relative/path"),
+        ("sample_s3_to_postgres", "bucket", "s3://bucket"),
+        ("sample_s3_to_postgres", "bucket", "No_Capitals"),
+        ("sample_s3_to_postgres", "pattern", ""),
+        ("sample_s3_to_postgres", "at_least", 0),
+        ("sample_s3_to_postgres", "minutes", -1),
+        ("sample_s3_to_postgres", "rows", -1),
+        ("sample_s3_to_postgres", "aws_conn_id", ""),
+        ("sample_queues", "rows", 0),
+        ("sample_queues", "share", 0),
+        ("sample_queues", "if_not_served", "run"),
         ("sample_parallel", "n", 0),
         ("sample_parallel", "n", 1001),
         ("sample_parallel", "seconds", 601),
