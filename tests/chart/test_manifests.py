@@ -11,7 +11,8 @@ import yaml
 from kubernetes_validate.utils import ValidationError, all_versions
 
 import airflow_eks_dask
-from tests.chart.rendering import CHART, USUAL, VALUES, changed, environment
+from airflow_eks_dask.services import PROMETHEUS
+from tests.chart.rendering import CHART, IN_CLUSTER_API, USUAL, VALUES, changed, environment
 
 pytestmark = pytest.mark.any_airflow
 
@@ -248,6 +249,27 @@ def test_keda_counts_what_wants_a_slot(chart):
     assert trigger["metadata"]["targetQueryValue"] == "4"
     secret = manifests.one("TriggerAuthentication", "pipeline-worker-elastic")["spec"]["secretTargetRef"]
     assert secret == [{"parameter": "connection", "name": "keda-database", "key": "connection"}]
+
+
+def test_prometheus_finds_scheduler_and_workers_and_their_policies_let_it_in(chart):
+    (job,) = yaml.safe_load(PROMETHEUS.values["extraScrapeConfigs"])
+    keep = job["relabel_configs"][0]["regex"]
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": PROMETHEUS.namespace}}}
+    manifests = chart.render({**USUAL, **IN_CLUSTER_API, "networkPolicy": {"monitoring": [prometheus]}})
+    scraped = {
+        (name, port["containerPort"]): port["name"]
+        for name, pod in manifests.pods()
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports", [])
+        if re.fullmatch(keep, f"{pod['metadata']['labels']['app.kubernetes.io/name']};{port['name']}")
+    }
+    assert scraped == {
+        ("pipeline-scheduler", 8787): "http-dashboard",
+        ("pipeline-worker-default", 8789): "http-worker",
+    }
+    for policy, port in (("pipeline-scheduler", "http-dashboard"), ("pipeline-worker", "http-worker")):
+        rules = manifests.one("NetworkPolicy", policy)["spec"]["ingress"]
+        assert {"ports": [{"port": port}], "from": [prometheus]} in rules
 
 
 def test_long_names_are_cut(chart):

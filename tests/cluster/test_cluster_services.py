@@ -173,7 +173,7 @@ class TestTlsFromASecret:
 
     def test_what_it_lacks_is_told(self, put, operator, namespace):
         put("tls.key")
-        with pytest.raises(DaskClusterError, match=rf"Secret {namespace}/dask-tls has no tls\.key"):
+        with pytest.raises(KubernetesError, match=rf"Secret {namespace}/dask-tls has no tls\.key"):
             operator.read_endpoint()
 
     def test_what_is_no_certificate_is_told(self, put, operator):
