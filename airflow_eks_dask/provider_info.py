@@ -202,6 +202,8 @@ HOOKS = (
     "credential_plugin",
     "dask",
     "dask_check",
+    "dask_cluster",
+    "dask_scheduler",
     "eks",
     "eks_token",
     "helm",

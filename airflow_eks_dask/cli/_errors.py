@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
+
+from airflow_eks_dask.hooks.dask_cluster import ClusterError, NoClusterError, SeveralClustersError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +36,19 @@ def reported(command: str) -> Iterator[None]:
     """
     try:
         yield
+    except SeveralClustersError as error:
+        _fail(command, f"{error}. Choose one with --address", UsageError.exit_code)
+    except NoClusterError as error:
+        _fail(command, f"{error}. Or give --address", CommandError.exit_code)
+    except ClusterError as error:
+        _fail(command, str(error), CommandError.exit_code)
     except CommandError as error:
-        # The reader of standard output comes first.
-        sys.stdout.flush()
-        console = Console(stderr=True, soft_wrap=True, highlight=False)
-        console.print(f"airflow eks-dask {command}: {error}", markup=False)
-        raise SystemExit(error.exit_code) from None
+        _fail(command, str(error), error.exit_code)
+
+
+def _fail(command: str, message: str, exit_code: int) -> NoReturn:
+    # The reader of standard output comes first.
+    sys.stdout.flush()
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"airflow eks-dask {command}: {message}", markup=False)
+    raise SystemExit(exit_code) from None

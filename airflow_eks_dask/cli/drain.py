@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from airflow_eks_dask.cli._cluster import find_cluster
 from airflow_eks_dask.cli._errors import CommandError, UsageError, reported
-from airflow_eks_dask.cli._scheduler import connected
+from airflow_eks_dask.cli._scheduler import scheduler_of
 from airflow_eks_dask.cli._show import print_json, workload_name
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Mapping
 
-    from airflow_eks_dask.cli._scheduler import SchedulerCalls
+    from airflow_eks_dask.hooks.dask_scheduler import SchedulerCalls
 
 POLL_INTERVAL = 0.5
 NAMED = 5
@@ -66,7 +65,7 @@ def drain(args: Namespace) -> None:
             raise UsageError("--timeout says how long to wait: it goes with --wait")
         # What is to be read by programs is not mixed with progress.
         console = Console(stderr=args.output == "json", soft_wrap=True, highlight=False)
-        with connected(find_cluster(args.address)) as scheduler:
+        with scheduler_of(args.address) as (_, scheduler):
             result = _drain(scheduler, args, console)
         if args.output == "json":
             print_json({"worker": result.worker, "name": result.name, "state": result.state, "running": result.running})

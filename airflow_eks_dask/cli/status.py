@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from airflow_eks_dask.cli._cluster import find_cluster
 from airflow_eks_dask.cli._errors import reported
-from airflow_eks_dask.cli._scheduler import connected
+from airflow_eks_dask.cli._scheduler import scheduler_of
 from airflow_eks_dask.cli._show import print_json, print_table, size
 from airflow_eks_dask.hooks.dask import local_versions, version_differences
+from airflow_eks_dask.hooks.dask_scheduler import SHOWN_VERSIONS, Queue, queues_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Mapping, Sequence
-
-SHOWN_VERSIONS = ("python", "dask", "distributed", "airflow-eks-dask")
-
-
-@dataclass(frozen=True)
-class Queue:
-    """
-    One queue of a cluster.
-
-    :param name: Its name.
-    :param free: Free slots of the workers that serve it.
-    :param waiting: Workloads that are on no worker yet.
-    :param served: Whether any worker serves it.
-    """
-
-    name: str
-    free: int
-    waiting: int
-    served: bool
 
 
 def status(args: Namespace) -> None:
@@ -44,18 +25,16 @@ def status(args: Namespace) -> None:
     :param args: ``address``, ``output``, as defined in ``definition``.
     :raises SystemExit: 1 if it failed, 2 if the arguments make no sense.
     """
-    with reported("status"):
-        cluster = find_cluster(args.address)
-        with connected(cluster) as scheduler:
-            summary = summarise(scheduler.status())
-            there, here = scheduler.versions(), local_versions()
-            about: dict[str, Any] = {
-                "address": cluster.endpoint.address,
-                "source": cluster.source,
-                "dashboard": scheduler.dashboard(),
-                "versions": {name: there.get(name) for name in SHOWN_VERSIONS},
-                "version_differences": version_differences(here, there),
-            }
+    with reported("status"), scheduler_of(args.address) as (cluster, scheduler):
+        summary = summarise(scheduler.status())
+        there, here = scheduler.versions(), local_versions()
+        about: dict[str, Any] = {
+            "address": cluster.endpoint.address,
+            "source": cluster.source,
+            "dashboard": scheduler.dashboard(),
+            "versions": {name: there.get(name) for name in SHOWN_VERSIONS},
+            "version_differences": version_differences(here, there),
+        }
     if args.output == "json":
         print_json({**about, **summary, "queues": [asdict(queue) for queue in summary["queues"]]})
     else:
@@ -81,13 +60,6 @@ def summarise(state: Mapping[str, Any]) -> dict[str, Any]:
         "idle_memory_per_slot": idle_memory(workers),
         "outcomes": state["outcomes"],
     }
-
-
-def queues_of(capacity: Mapping[str, Any]) -> list[Queue]:
-    """Return the queues that are served or waited in: first those that nobody serves."""
-    free, waiting = capacity["queues"], capacity["waiting"]
-    queues = [Queue(name, free.get(name, 0), waiting.get(name, 0), name in free) for name in {*free, *waiting}]
-    return sorted(queues, key=lambda queue: (queue.served, queue.name))
 
 
 def idle_memory(workers: Sequence[Mapping[str, Any]]) -> int | None:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from airflow_eks_dask.cli._cluster import find_cluster
 from airflow_eks_dask.cli._errors import reported
-from airflow_eks_dask.cli._scheduler import connected
+from airflow_eks_dask.cli._scheduler import scheduler_of
 from airflow_eks_dask.cli._show import age, print_json, print_table, workload_name
 
 if TYPE_CHECKING:
@@ -26,10 +25,8 @@ def workers(args: Namespace) -> None:
     :param args: ``address``, ``output``, as defined in ``definition``.
     :raises SystemExit: 1 if it failed, 2 if the arguments make no sense.
     """
-    with reported("workers"):
-        cluster = find_cluster(args.address)
-        with connected(cluster) as scheduler:
-            found = sorted(scheduler.status()["workers"], key=lambda worker: (worker["name"], worker["address"]))
+    with reported("workers"), scheduler_of(args.address) as (cluster, scheduler):
+        found = sorted(scheduler.status()["workers"], key=lambda worker: (worker["name"], worker["address"]))
     if args.output == "json":
         print_json({"address": cluster.endpoint.address, "workers": found})
     elif found:

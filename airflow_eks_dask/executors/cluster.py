@@ -7,12 +7,14 @@ import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_eks_dask.executors import in_flight
+from airflow_eks_dask.executors.changes import CLUSTER_CONNECTED, CLUSTER_LOST, CLUSTER_UNREACHED, Change
 from airflow_eks_dask.executors.in_flight import InFlight, Release, Report
 from airflow_eks_dask.worker.protocol import Capacity, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from airflow_eks_dask.endpoint import Endpoint
     from airflow_eks_dask.executors.cluster_link import ClusterLink, Event
     from airflow_eks_dask.executors.in_flight import Adoption, Instruction
     from airflow_eks_dask.worker.protocol import Submission
@@ -20,6 +22,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 K = TypeVar("K")
+
+_NOT_YET = "not yet connected"
+_EMBEDDED_NAME = "the embedded cluster"
+
+
+def cluster_name(endpoint: Endpoint | None) -> str:
+    """
+    Return what people know a cluster by.
+
+    :param endpoint: None for the embedded one.
+    """
+    return f"the cluster at {endpoint.address}" if endpoint else _EMBEDDED_NAME
 
 
 class Cluster(Generic[K]):
@@ -38,7 +52,7 @@ class Cluster(Generic[K]):
         self.name = name
         self.capacity = Capacity()
         self.is_connected = False
-        self.fault: str | None = "not yet connected"
+        self.fault: str | None = _NOT_YET
         self._link = link
         self._in_flight: InFlight[K] = InFlight()
         self._reconnect_timeout = reconnect_timeout
@@ -46,6 +60,7 @@ class Cluster(Generic[K]):
         self._disconnected_at = clock()
         self._unserved: dict[str, int] = {}
         self._found_unserved: list[tuple[K, str]] = []
+        self._changes: list[Change] = []
         link.start()
 
     def __len__(self) -> int:
@@ -60,6 +75,11 @@ class Cluster(Generic[K]):
         """Take the workloads, with their queues, found since the last call to wait for a queue nobody serves."""
         found, self._found_unserved = self._found_unserved, []
         return found
+
+    def changes(self) -> list[Change]:
+        """Take what happened to the connection since the last call."""
+        changes, self._changes = self._changes, []
+        return changes
 
     def room(self, queue: str | None = None) -> int:
         """
@@ -121,6 +141,7 @@ class Cluster(Generic[K]):
                 return self._in_flight.answered(asked, present, ended)
             case cluster_link.Connected():
                 self.is_connected, self.fault = True, None
+                self._changes.append(Change(CLUSTER_CONNECTED, {"cluster": self.name}))
                 return self._in_flight.connected()
             case cluster_link.Disconnected(reason):
                 self._disconnect(reason)
@@ -129,6 +150,10 @@ class Cluster(Generic[K]):
     def _disconnect(self, reason: str) -> None:
         if self.is_connected:
             self._disconnected_at = self._clock()
+        # Of those that follow, each is one more attempt to connect.
+        if self.is_connected or self.fault == _NOT_YET:
+            event = CLUSTER_LOST if self.is_connected else CLUSTER_UNREACHED
+            self._changes.append(Change(event, {"cluster": self.name, "reason": reason}))
         self.is_connected, self.fault = False, reason
         self.capacity = Capacity()
         self._in_flight.disconnected()

@@ -48,7 +48,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """There is no connection any more."""
+    """There is no connection, any more or yet."""
 
     reason: str
 
@@ -219,6 +219,7 @@ class ClusterLink:
             except Exception as error:  # noqa: BLE001 - whatever it is, the Airflow scheduler lives and tasks wait
                 reason = str(error) or type(error).__name__
                 log.warning("No Dask cluster%s: %s. Tasks wait. Next try in %.1f s.", self._where(), reason, delay)
+                self._events.append(Disconnected(reason))
                 await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 delay = min(2 * delay, RECONNECT_DELAY_LIMIT)
                 continue

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from airflow_eks_dask.executors.settings import DEFAULT_LANE, LOCAL_LANE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_eks_dask.endpoint import Endpoint
+    from airflow_eks_dask.executors.settings import DaskSettings
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +26,11 @@ class Whereabouts:
     What a connection says.
 
     :param endpoint: Where the cluster is; None where there is no such connection.
+    :param cluster_name: What the cluster is called, if the connection was published with that.
     """
 
     endpoint: Endpoint | None
+    cluster_name: str | None = None
 
 
 def read(connection_id: str) -> Whereabouts:
@@ -36,13 +41,32 @@ def read(connection_id: str) -> Whereabouts:
     """
     from airflow.models import Connection
 
-    from airflow_eks_dask.hooks.dask import endpoint_of
+    from airflow_eks_dask.hooks.dask import endpoint_of, published_cluster
 
     try:
         connection = Connection.get_connection_from_secrets(connection_id)
     except AirflowNotFoundException:
         return Whereabouts(None)
-    return Whereabouts(endpoint_of(connection))
+    return Whereabouts(endpoint_of(connection), published_cluster(connection.description))
+
+
+def connection_of(lane: str, settings: DaskSettings) -> str | None:
+    """Return the connection that says where a lane's cluster is; None if none does."""
+    if lane == LOCAL_LANE or (lane == DEFAULT_LANE and settings.endpoint is not None):
+        return None
+    return settings.lanes.get(lane, settings.connection_id) or None
+
+
+def locate(lane: str, settings: DaskSettings) -> Whereabouts:
+    """
+    Find out where a lane's cluster is, as the executor does; without an endpoint, a lane of Airflow is embedded.
+
+    :raises ValueError: The lane's connection cannot work.
+    """
+    if lane == DEFAULT_LANE and settings.endpoint is not None:
+        return Whereabouts(settings.endpoint)
+    connection_id = connection_of(lane, settings)
+    return read(connection_id) if connection_id else Whereabouts(None)
 
 
 class ConnectionWatch:

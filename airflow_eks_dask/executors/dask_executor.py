@@ -13,6 +13,7 @@ from airflow.utils.state import TaskInstanceState
 
 from airflow_eks_dask import compat
 from airflow_eks_dask.executors import requirements, task_log
+from airflow_eks_dask.executors.changes import QUEUE_NOT_SERVED, Journal
 from airflow_eks_dask.executors.in_flight import Adoption, Release, Report
 from airflow_eks_dask.executors.settings import DEFAULT_LANE, DaskSettings
 from airflow_eks_dask.worker.protocol import Submission
@@ -68,6 +69,7 @@ class DaskExecutor(BaseExecutor):
         # The API server and the command line make an executor too, and never start it.
         self._lanes: Lanes[Any] | None = None
         self._kept_events: list[Any] = []
+        self._journal = Journal(type(self).__name__)
 
     def start(self) -> None:
         """
@@ -94,15 +96,14 @@ class DaskExecutor(BaseExecutor):
             self._lanes.point(DEFAULT_LANE, None)
 
     def _new_cluster(self, endpoint: Endpoint | None) -> Cluster[Any]:
-        from airflow_eks_dask.executors.cluster import Cluster
+        from airflow_eks_dask.executors.cluster import Cluster, cluster_name
         from airflow_eks_dask.executors.cluster_link import ClusterLink
         from airflow_eks_dask.executors.log_keeper import LogKeeper
 
-        name = f"the cluster at {endpoint.address}" if endpoint else "the embedded cluster"
         ships = endpoint and self._settings.ship_logs and not conf.getboolean("logging", "remote_logging")
         folder, limit = Path(conf.get_mandatory_value("logging", "base_log_folder")), self._settings.ship_logs * 2**20
         link = ClusterLink(endpoint, self._settings, LogKeeper(folder, int(limit)) if ships else None)
-        return Cluster(name, link, self._settings.reconnect_timeout)
+        return Cluster(cluster_name(endpoint), link, self._settings.reconnect_timeout)
 
     def _follow_connections(self) -> None:
         if self._lanes is None:
@@ -128,7 +129,7 @@ class DaskExecutor(BaseExecutor):
         try:
             self._follow_connections()
             self._tell_airflow(self._lanes.sync())
-            self._warn_of_unserved_queues(self._lanes)
+            self._write_audit_log(self._lanes)
             self._emit_gauges(self._lanes)
         except Exception:  # it would end the Airflow scheduler, which calls this without a guard
             self.log.exception("DaskExecutor could not take in what happened on the clusters")
@@ -181,11 +182,12 @@ class DaskExecutor(BaseExecutor):
                     self.log.error("Workload %s failed before it started: %s", workload, reason)
                     self.fail(workload, reason)
 
-    def _warn_of_unserved_queues(self, lanes: Lanes[Any]) -> None:
-        """Say in the event logs of tasks that no worker serves their queue, once for each."""
+    def _write_audit_log(self, lanes: Lanes[Any]) -> None:
+        """Say what happened to lanes and clusters, and of tasks, once for each, that no worker serves their queue."""
+        self._task_event_logs.extend(self._journal.entries(lanes.changes()))
         for workload, queue, cluster in lanes.newly_unserved():
             extra = f"It waits for queue {queue!r}, which no worker of {cluster} serves"
-            self.log_task_event(event="queue not served", extra=extra, ti_key=workload)
+            self.log_task_event(event=QUEUE_NOT_SERVED, extra=extra, ti_key=workload)
         # Airflow writes them later, from a generator: without another reference they are gone by then, and empty.
         self._kept_events = list(self._task_event_logs) or self._kept_events
 

@@ -59,6 +59,9 @@ class EmbeddedCluster:
         :param workers: Number of worker processes.
         :raises OSError: It did not start.
         """
+        # The cluster's own process does without Airflow.
+        from airflow_eks_dask.hooks.dask_cluster import scheduler_files
+
         control, theirs = socket.socketpair()
         control.setblocking(False)
         directory = scheduler_files()
@@ -97,13 +100,6 @@ class EmbeddedCluster:
             log.warning("The embedded Dask cluster (pid %d) did not end by itself; killed", self._process.pid)
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
-
-
-def scheduler_files() -> Path:
-    """Return the directory in which each embedded cluster of this Airflow keeps ``embedded-<process id>.json``."""
-    from airflow.configuration import AIRFLOW_HOME
-
-    return Path(AIRFLOW_HOME) / "dask"
 
 
 def _forget_the_dead(directory: Path) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_eks_dask.executors.cluster import describe
+from airflow_eks_dask.executors.changes import CLUSTER_LEFT, LANE_LOST, LANE_MOVED, Change
+from airflow_eks_dask.executors.cluster import cluster_name, describe
 from airflow_eks_dask.executors.settings import DEFAULT_LANE, LOCAL_LANE
 from airflow_eks_dask.worker.protocol import Capacity
 
@@ -58,6 +59,7 @@ class Lanes(Generic[K]):
         # Of lanes whose cluster is not known (yet).
         self._waiting: dict[str, dict[K, Submission]] = {name: {} for name in (DEFAULT_LANE, LOCAL_LANE, *names)}
         self._targets[LOCAL_LANE] = None
+        self._changes: list[Change] = []
 
     def __len__(self) -> int:
         return sum(map(len, self._clusters.values())) + sum(map(len, self._waiting.values()))
@@ -77,7 +79,10 @@ class Lanes(Generic[K]):
         former = self._targets.get(lane)
         moved = lane in self._targets
         self._targets[lane] = endpoint
-        log.info("Lane %s: new tasks run on %s", lane, endpoint.address if endpoint else "the embedded cluster")
+        name = cluster_name(endpoint)
+        log.info("Lane %s: new tasks run on %s", lane, name)
+        about = {"lane": lane, "cluster": name, "former": cluster_name(former) if moved else None}
+        self._changes.append(Change(LANE_MOVED, about))
         held = self._waiting[lane]
         self._waiting[lane] = {}
         if moved and former not in self._targets.values() and former in self._clusters:
@@ -86,7 +91,10 @@ class Lanes(Generic[K]):
 
     def forget(self, lane: str) -> None:
         """Note that it is not known any more where a lane's cluster is: what runs there goes on, new work waits."""
-        former = self._targets.pop(lane, None)
+        if lane not in self._targets:
+            return
+        former = self._targets.pop(lane)
+        self._changes.append(Change(LANE_LOST, {"lane": lane, "former": cluster_name(former)}))
         if former is not None and former in self._clusters and former not in self._targets.values():
             self._waiting[lane] |= self._clusters[former].withdraw()
 
@@ -172,6 +180,11 @@ class Lanes(Generic[K]):
             for workload, queue in cluster.newly_unserved()
         ]
 
+    def changes(self) -> list[Change]:
+        """Take what happened to lanes and clusters since the last call."""
+        changes, self._changes = self._changes, []
+        return changes + [change for cluster in self._clusters.values() for change in cluster.changes()]
+
     @property
     def running_embedded(self) -> int:
         """How many workloads the embedded cluster has."""
@@ -184,6 +197,7 @@ class Lanes(Generic[K]):
         for endpoint in [each for each in self._clusters if each not in current and not len(self._clusters[each])]:
             cluster = self._clusters.pop(endpoint)
             log.info("Nothing runs on %s any more; let go of it", cluster.name)
+            self._changes += [*cluster.changes(), Change(CLUSTER_LEFT, {"cluster": cluster.name})]
             cluster.stop(timeout=0)
         return told
 

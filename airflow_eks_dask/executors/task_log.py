@@ -52,12 +52,7 @@ def read(settings: DaskSettings, ti: TaskInstance, try_number: int) -> tuple[lis
 def _endpoint(settings: DaskSettings, queue: str) -> Endpoint | None:
     """Return where the task's cluster is; None for the embedded one, whose log files are the scheduler's own."""
     lane, _ = route(queue, {DEFAULT_LANE, LOCAL_LANE, *settings.lanes}, settings.default_queue)
-    if lane == LOCAL_LANE:
-        return None
-    if lane == DEFAULT_LANE and settings.endpoint is not None:
-        return settings.endpoint
-    connection_id = settings.lanes.get(lane, settings.connection_id)
-    return connection_watch.read(connection_id).endpoint if connection_id else None
+    return connection_watch.locate(lane, settings).endpoint
 
 
 async def _read(scheduler: Any, key: str) -> tuple[bytes, str]:

@@ -37,6 +37,7 @@ MINOR_ONLY = ("python", AIRFLOW)
 """Of these, the first two numbers of the version count."""
 
 CALL_TIMEOUT = 15.0
+_MARK = ("Dask cluster ", ", published by airflow-eks-dask")
 
 
 class SupportsConnection(Protocol):
@@ -112,6 +113,18 @@ def connection_fields(endpoint: Endpoint) -> dict[str, Any]:
         "password": tidy_pem(endpoint.tls_key) or None,
         "extra": json.dumps({name: value for name, value in extra.items() if value}),
     }
+
+
+def ownership_mark(cluster_name: str) -> str:
+    """Return the description by which a published connection is known again."""
+    return f"{_MARK[0]}{cluster_name}{_MARK[1]}"
+
+
+def published_cluster(description: str | None) -> str | None:
+    """Return the name of the cluster that a connection was published for; None if it was written by somebody else."""
+    text, (before, after) = description or "", _MARK
+    is_marked = text.startswith(before) and text.endswith(after)
+    return text.removeprefix(before).removesuffix(after) if is_marked else None
 
 
 def version_differences(
@@ -221,7 +234,7 @@ def scheduler_versions(client: Client) -> dict[str, str | None]:
     if scheduler is None:
         raise ConnectionError("The connection to the Dask scheduler was closed")
     try:
-        answer = client.sync(scheduler.versions, packages=[PACKAGE], callback_timeout=CALL_TIMEOUT)
+        answer = client.sync(scheduler.versions, packages=[PACKAGE, AIRFLOW], callback_timeout=CALL_TIMEOUT)
     except asyncio.TimeoutError:
         raise OSError(f"The Dask scheduler has not answered within {CALL_TIMEOUT:g} s") from None
     return plain_versions(answer["packages"])

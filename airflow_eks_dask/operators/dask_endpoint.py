@@ -13,7 +13,7 @@ from airflow.sdk.log import mask_secret
 from airflow_eks_dask.executors.settings import DaskSettings
 from airflow_eks_dask.hooks import dask_check
 from airflow_eks_dask.hooks.airflow_api import AirflowApi, AirflowApiError, find_api
-from airflow_eks_dask.hooks.dask import connection_fields, endpoint_of
+from airflow_eks_dask.hooks.dask import connection_fields, endpoint_of, ownership_mark
 from airflow_eks_dask.hooks.dask_check import Check, Checked, DaskClusterError, DaskUnreachableError
 from airflow_eks_dask.operators._dask_endpoint import DaskEndpointOperator
 
@@ -294,11 +294,6 @@ class WithdrawDaskEndpointOperator(DaskEndpointOperator):
         except DaskClusterError as error:
             raise DaskClusterError(f"Connection {self.connection_id!r} is gone. {error}") from None
         self.log.info("Nothing of Airflow runs at %s any more", endpoint.address)
-
-
-def ownership_mark(cluster_name: str) -> str:
-    """Return the description by which a published connection is known again."""
-    return f"Dask cluster {cluster_name}, published by airflow-eks-dask"
 
 
 def _name_problems(cluster_name: str) -> list[str]:

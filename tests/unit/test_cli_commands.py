@@ -11,11 +11,12 @@ import pytest
 from airflow.cli.cli_parser import get_parser
 from distributed import LocalCluster
 
-from airflow_eks_dask.cli import _scheduler
 from airflow_eks_dask.cli._show import age, size
 from airflow_eks_dask.cli.drain import Draining, drain
-from airflow_eks_dask.cli.status import Queue, idle_memory, queues_of, status
+from airflow_eks_dask.cli.status import idle_memory, status
 from airflow_eks_dask.cli.workers import workers
+from airflow_eks_dask.hooks import dask_scheduler
+from airflow_eks_dask.hooks.dask_scheduler import Queue, queues_of
 
 COMMANDS = {"status": status, "workers": workers, "drain": drain}
 MIB = 1 << 20
@@ -180,7 +181,7 @@ class TestFailures:
         import asyncio
 
         done = asyncio.Event()
-        monkeypatch.setattr(_scheduler, "CALL_TIMEOUT", 0.3)
+        monkeypatch.setattr(dask_scheduler, "CALL_TIMEOUT", 0.3)
         answers(status=silent)
         ended = run("status")
         assert ended.code == 1

@@ -12,14 +12,13 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow_eks_dask.endpoint import Endpoint
 from airflow_eks_dask.hooks import dask_check
 from airflow_eks_dask.hooks.airflow_api import AirflowApiError, ApiTarget
-from airflow_eks_dask.hooks.dask import connection_fields, endpoint_of
+from airflow_eks_dask.hooks.dask import connection_fields, endpoint_of, ownership_mark
 from airflow_eks_dask.hooks.dask_check import Checked, DaskClusterError, DaskUnreachableError
 from airflow_eks_dask.operators import dask_endpoint
 from airflow_eks_dask.operators.dask_endpoint import (
     PublishDaskEndpointOperator,
     VerifyDaskEndpointOperator,
     WithdrawDaskEndpointOperator,
-    ownership_mark,
 )
 from tests.integration.test_tls import make_certificates
 

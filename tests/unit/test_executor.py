@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from types import SimpleNamespace
 
@@ -171,6 +172,20 @@ def test_a_queue_nobody_serves_is_told_in_the_event_log_of_the_task(executor):
     (event,) = told
     assert event["ti_key"] == workload.ti.key
     assert "'large'" in event["extra"]
+
+
+def test_what_happens_to_clusters_is_left_for_the_audit_log(executor):
+    executor.link.connect()
+    executor.sync()
+    executor.link.disconnect("no answer")
+    executor.sync()
+    told = [(entry.event, json.loads(entry.extra), entry.owner, entry.dag_id) for entry in executor._task_event_logs]
+    moved = {"lane": "default", "cluster": f"the cluster at {ENDPOINT.address}"}
+    assert told == [
+        ("dask lane moved", moved, "Executor", None),
+        ("dask cluster connected", {"cluster": "test"}, "Executor", None),
+        ("dask cluster lost", {"cluster": "test", "reason": "no answer"}, "Executor", None),
+    ]
 
 
 class TestAdoption:

@@ -255,3 +255,49 @@ def test_a_queue_that_nobody_serves_is_told_once_for_each_workload():
     system.links[FIRST].pending.append(Capacity(1, 4, 4, {"default": 4}, {"large": 1}))
     system.lanes.sync()
     assert system.lanes.newly_unserved() == []
+
+
+class TestChanges:
+    """What is told of lanes and clusters, once."""
+
+    @staticmethod
+    def told(system):
+        system.lanes.sync()
+        return [(change.event, change.about) for change in system.lanes.changes()]
+
+    def test_a_start_and_a_move(self, system):
+        system.lanes.point("default", None)
+        system.lanes.point("default", None)
+        system.lanes.point("default", FIRST)
+        first, embedded = f"the cluster at {FIRST.address}", "the embedded cluster"
+        assert self.told(system) == [
+            ("dask lane moved", {"lane": "default", "cluster": embedded, "former": None}),
+            ("dask lane moved", {"lane": "default", "cluster": first, "former": embedded}),
+        ]
+        assert self.told(system) == []
+
+    def test_a_cluster_that_is_let_go_of(self, system):
+        system.lanes.point("default", FIRST)
+        system.lanes.point("default", SECOND)
+        assert ("dask cluster left", {"cluster": str(FIRST)}) in self.told(system)
+
+    def test_a_lane_that_nothing_is_known_of_any_more(self, system):
+        system.lanes.point("gpu", GPU)
+        self.told(system)
+        system.lanes.forget("gpu")
+        system.lanes.forget("gpu")
+        events = [event for event, _ in self.told(system)]
+        assert events == ["dask lane lost", "dask cluster left"]
+
+    def test_connections_with_reasons(self, system):
+        system.lanes.point("default", FIRST)
+        self.told(system)
+        link = system.links[FIRST]
+        for _ in range(3):
+            link.disconnect("refused")
+        assert self.told(system) == [("dask cluster not reached", {"cluster": str(FIRST), "reason": "refused"})]
+        link.connect()
+        assert self.told(system) == [("dask cluster connected", {"cluster": str(FIRST)})]
+        link.disconnect("silent")
+        link.disconnect("refused")
+        assert self.told(system) == [("dask cluster lost", {"cluster": str(FIRST), "reason": "silent"})]

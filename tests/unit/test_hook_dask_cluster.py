@@ -1,4 +1,4 @@
-"""Which cluster a command is about."""
+"""Which cluster Airflow's tasks run on."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ import time
 
 import pytest
 
-from airflow_eks_dask.cli import _cluster
-from airflow_eks_dask.cli._cluster import embedded_addresses, find_cluster
-from airflow_eks_dask.cli._errors import CommandError, UsageError
+from airflow_eks_dask.cli._errors import reported
+from airflow_eks_dask.hooks.dask_cluster import (
+    ClusterError,
+    NoClusterError,
+    SeveralClustersError,
+    connect_timeout,
+    embedded_addresses,
+    find_cluster,
+)
 
 LOOPBACK = "tcp://127.0.0.1:8786"
 CONNECTION = "AIRFLOW_CONN_DASK_DEFAULT"
@@ -86,16 +92,15 @@ def test_then_the_embedded_one(embedded):
 
 
 def test_none_at_all(home):
-    with pytest.raises(CommandError, match="give --address, set \\[dask\\] cluster_address") as error:
+    with pytest.raises(NoClusterError, match="set \\[dask\\] cluster_address or add the connection") as error:
         find_cluster(None)
     assert str(home) in str(error.value)
-    assert error.value.exit_code == 1
 
 
 def test_a_connection_that_is_half_filled_in_is_not_passed_over(monkeypatch, embedded):
     monkeypatch.setenv(CONNECTION, '{"host": "127.0.0.1", "password": "hunter2"}')
     embedded(os.getpid())
-    with pytest.raises(CommandError, match=r"needs extra\.tls_ca") as error:
+    with pytest.raises(ClusterError, match=r"needs extra\.tls_ca") as error:
         find_cluster(None)
     assert "hunter2" not in str(error.value)
 
@@ -105,17 +110,17 @@ class TestAddress:
 
     @pytest.mark.parametrize("address", ["", "h", "http://127.0.0.1:1", "tcp://127.0.0.1"])
     def test_no_address(self, address):
-        with pytest.raises(CommandError, match=r"--address = .*: must look like"):
+        with pytest.raises(ClusterError, match=r"--address = .*: must look like"):
             find_cluster(address)
 
     def test_beyond_this_machine_without_tls(self, configure):
-        with pytest.raises(CommandError, match=r"--address = .* without TLS.*or set \[dask\] allow_insecure = True"):
+        with pytest.raises(ClusterError, match=r"--address = .* without TLS.*or set \[dask\] allow_insecure = True"):
             find_cluster("tcp://10.0.0.1:8786")
         configure(allow_insecure="True")
         assert find_cluster("tcp://10.0.0.1:8786").endpoint.allow_insecure
 
     def test_tls_files_come_from_the_configuration(self, configure, tmp_path):
-        with pytest.raises(CommandError, match=r"needs \[dask\] tls_ca, \[dask\] tls_cert, \[dask\] tls_key too"):
+        with pytest.raises(ClusterError, match=r"needs \[dask\] tls_ca, \[dask\] tls_cert, \[dask\] tls_key too"):
             find_cluster("tls://h:1")
         files = {option: tmp_path / option for option in ("tls_ca", "tls_cert", "tls_key")}
         for file in files.values():
@@ -128,18 +133,18 @@ class TestAddress:
     def test_tls_files_with_a_configured_address_that_is_not_tls(self, configure, tmp_path):
         (tmp_path / "ca.pem").touch()
         configure(cluster_address=LOOPBACK, tls_ca=str(tmp_path / "ca.pem"))
-        with pytest.raises(CommandError, match=r"\[dask\] cluster_address = .* is not TLS"):
+        with pytest.raises(ClusterError, match=r"\[dask\] cluster_address = .* is not TLS"):
             find_cluster(None)
 
     def test_an_option_that_cannot_be_read(self, configure):
         configure(allow_insecure="perhaps")
-        with pytest.raises(CommandError, match=r"\[dask\] allow_insecure: .*perhaps"):
+        with pytest.raises(ClusterError, match=r"\[dask\] allow_insecure: .*perhaps"):
             find_cluster(LOOPBACK)
 
     def test_a_time_that_cannot_be_read(self, configure):
         configure(connect_timeout="soon")
-        with pytest.raises(CommandError, match=r"\[dask\] connect_timeout: .*soon"):
-            _cluster.connect_timeout()
+        with pytest.raises(ClusterError, match=r"\[dask\] connect_timeout: .*soon"):
+            connect_timeout()
 
 
 class TestEmbedded:
@@ -170,15 +175,46 @@ class TestEmbedded:
     def test_several_are_a_choice(self, embedded):
         embedded(os.getpid())
         embedded(os.getppid())
-        with pytest.raises(UsageError, match="choose one with --address") as error:
+        with pytest.raises(SeveralClustersError) as error:
             find_cluster(None)
         for pid in (os.getpid(), os.getppid()):
             assert f"tcp://127.0.0.1:{pid} (process {pid})" in str(error.value)
-        assert error.value.exit_code == 2
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null"])
     def test_a_file_that_cannot_be_read(self, embedded, text):
         file = embedded(os.getpid(), text)
-        with pytest.raises(CommandError, match="is no Dask scheduler file") as error:
+        with pytest.raises(ClusterError, match="is no Dask scheduler file") as error:
             find_cluster(None)
         assert str(file) in str(error.value)
+
+
+class TestCommands:
+    """How commands tell that it is not clear which cluster they are about."""
+
+    @pytest.fixture
+    def told(self, capsys):
+        def told():
+            with pytest.raises(SystemExit) as end, reported("status"):
+                find_cluster(None)
+            return end.value.code, capsys.readouterr().err
+
+        return told
+
+    def test_none(self, told):
+        code, message = told()
+        assert code == 1
+        assert message.startswith("airflow eks-dask status: No Dask cluster is named")
+        assert message.endswith("Or give --address\n")
+
+    def test_several(self, told, embedded):
+        for pid in (os.getpid(), os.getppid()):
+            embedded(pid)
+        code, message = told()
+        assert code == 2
+        assert message.endswith("Choose one with --address\n")
+
+    def test_a_file_that_cannot_be_read(self, told, embedded):
+        embedded(os.getpid(), "{")
+        code, message = told()
+        assert code == 1
+        assert "is no Dask scheduler file" in message

@@ -1,10 +1,11 @@
-"""Which Dask cluster a command is about."""
+"""Which Dask cluster Airflow's tasks run on: what the configuration leads to, for commands and the page."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -12,19 +13,28 @@ from airflow.configuration import conf
 from airflow.exceptions import AirflowConfigException
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from airflow_eks_dask.cli._errors import CommandError, UsageError
 from airflow_eks_dask.endpoint import Endpoint
-from airflow_eks_dask.executors.embedded import scheduler_files
 from airflow_eks_dask.hooks.dask import endpoint_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 EMBEDDED_FILE = re.compile(r"embedded-(\d+)\.json")
 # Linux tells when a process started in terms of a clock that may have been set since.
 CLOCK_TOLERANCE = 60.0
 TLS_OPTIONS = ("tls_ca", "tls_cert", "tls_key")
+
+
+class ClusterError(Exception):
+    """A Dask cluster was not found, not reached or did not do what was asked; the message says why and what to do."""
+
+
+class NoClusterError(ClusterError):
+    """Nothing says where a Dask cluster is."""
+
+
+class SeveralClustersError(ClusterError):
+    """It is not clear which of several Dask clusters is meant."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +52,15 @@ class Cluster:
 
 def find_cluster(address: str | None) -> Cluster:
     """
-    Find the cluster a command is about.
+    Find the Dask cluster that Airflow's tasks run on.
 
     That is the given one, else the one of the configuration, else that of the connection it names, else the
     embedded cluster that runs on this machine.
 
-    :param address: Of the Dask scheduler, as given.
-    :raises CommandError: There is none, or what leads to it cannot work.
+    :param address: Of the Dask scheduler, as given on the command line.
+    :raises NoClusterError: There is none.
+    :raises SeveralClustersError: Several embedded clusters run here.
+    :raises ClusterError: What leads to it cannot work.
     """
     if address is not None:
         return Cluster(_endpoint(address.strip()), "--address")
@@ -62,19 +74,26 @@ def connect_timeout() -> float:
     """
     Return the seconds that connecting may take.
 
-    :raises CommandError: The option is no number.
+    :raises ClusterError: The option is no number.
     """
     try:
         return conf.getfloat("dask", "connect_timeout")
     except AirflowConfigException as error:
-        raise CommandError(f"[dask] connect_timeout: {error}") from None
+        raise ClusterError(f"[dask] connect_timeout: {error}") from None
+
+
+def scheduler_files() -> Path:
+    """Return the directory in which each embedded cluster of this Airflow keeps ``embedded-<process id>.json``."""
+    from airflow.configuration import AIRFLOW_HOME
+
+    return Path(AIRFLOW_HOME) / "dask"
 
 
 def embedded_addresses(folder: Path) -> dict[int, str]:
     """
     Return the addresses of the embedded clusters whose processes live, by process id.
 
-    :raises CommandError: A file of one of them cannot be read.
+    :raises ClusterError: A file of one of them cannot be read.
     """
     return {pid: _address_in(file) for pid, file in _living(folder)}
 
@@ -101,21 +120,21 @@ def _address_in(file: Path) -> str:
     try:
         return str(json.loads(file.read_text())["address"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CommandError(
-            f"{file} is no Dask scheduler file ({type(error).__name__}: {error}). Give --address"
+        raise ClusterError(
+            f"{file} is no Dask scheduler file ({type(error).__name__}: {error}). If its process has ended, remove it"
         ) from None
 
 
 def _embedded(folder: Path) -> Cluster:
     found = embedded_addresses(folder)
     if not found:
-        raise CommandError(
-            "No Dask cluster is named: give --address, set [dask] cluster_address or add the connection that [dask] "
-            f"connection_id names. And no embedded cluster of this Airflow runs on this machine ({folder})"
+        raise NoClusterError(
+            "No Dask cluster is named: set [dask] cluster_address or add the connection that [dask] connection_id "
+            f"names. And no embedded cluster of this Airflow runs on this machine ({folder})"
         )
     if len(found) > 1:
         choice = ", ".join(f"{address} (process {pid})" for pid, address in found.items())
-        raise UsageError(f"several embedded clusters run on this machine, choose one with --address: {choice}")
+        raise SeveralClustersError(f"Several embedded clusters run on this machine: {choice}")
     ((pid, address),) = found.items()
     return Cluster(_endpoint(address), f"embedded cluster, process {pid}")
 
@@ -131,7 +150,7 @@ def _of_connection(connection_id: str) -> Cluster | None:
     try:
         return Cluster(endpoint_of(connection), f"connection {connection_id}")
     except ValueError as error:
-        raise CommandError(str(error)) from None
+        raise ClusterError(str(error)) from None
 
 
 def _endpoint(address: str, *, forgiving: bool = True) -> Endpoint:
@@ -144,13 +163,13 @@ def _endpoint(address: str, *, forgiving: bool = True) -> Endpoint:
     try:
         insecure = conf.getboolean("dask", "allow_insecure")
     except AirflowConfigException as error:
-        raise CommandError(f"[dask] allow_insecure: {error}") from None
+        raise ClusterError(f"[dask] allow_insecure: {error}") from None
     material = {option: _option(option) if wanted else "" for option in TLS_OPTIONS}
     endpoint = Endpoint(address, **material, allow_insecure=insecure)
     names = {option: f"[dask] {option}" for option in (*TLS_OPTIONS, "allow_insecure")}
     address_name = "--address" if forgiving else "[dask] cluster_address"
     if problems := endpoint.problems({**names, "cluster_address": address_name}):
-        raise CommandError("; ".join(problems))
+        raise ClusterError("; ".join(problems))
     return endpoint
 
 
