@@ -44,7 +44,7 @@ class LocalAirflow:
     """
     An Airflow of its own, in one directory; its processes end with this one.
 
-    It needs no login and listens on 127.0.0.1 only. Every user of this machine can reach it: it is for machines whose
+    Unless its settings say otherwise it needs no login. It listens on 127.0.0.1 only. Every user of this machine can reach it: it is for machines whose
     users trust each other.
 
     :param directory: Where it lives (``AIRFLOW_HOME``): configuration, logs, DAGs. Made if it does not exist.
@@ -220,13 +220,14 @@ class LocalAirflow:
                     raise LocalProcessError(f"Not healthy within {timeout:g} s: {', '.join(waiting)}.\n{logs}")
                 time.sleep(POLL_INTERVAL)
 
-    def client(self, *, timeout: float = 30) -> AirflowClient:
+    def client(self, *, timeout: float = 30, login: tuple[str, str] | None = None) -> AirflowClient:
         """
         Return a client of the REST API. Its waits end at once when a component ends unasked.
 
         :param timeout: Seconds that one request may take.
+        :param login: Name and password of a user, where a login was made necessary.
         """
-        return AirflowClient(self.base_url, check=self.check, timeout=timeout)
+        return AirflowClient(self.base_url, check=self.check, timeout=timeout, login=login)
 
     def stop(self, *, grace: float = 30) -> None:
         """

@@ -1,4 +1,4 @@
-"""A small client of the REST API of an Airflow that needs no login."""
+"""A small client of Airflow's REST API."""
 
 from __future__ import annotations
 
@@ -81,11 +81,20 @@ class AirflowClient:
     :param base_url: Address of the API server, without a path.
     :param check: Called while waiting; raises if waiting has no point any more.
     :param timeout: Seconds that one request may take.
+    :param login: Name and password of a user; None for an Airflow that needs no login.
     """
 
-    def __init__(self, base_url: str, *, check: Callable[[], None] = lambda: None, timeout: float = 30) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        check: Callable[[], None] = lambda: None,
+        timeout: float = 30,
+        login: tuple[str, str] | None = None,
+    ) -> None:
         self.base_url = base_url
         self._check = check
+        self._credentials = login
         # No proxies from the environment: the server is on this machine.
         self._http = httpx.Client(
             base_url=base_url, timeout=timeout, trust_env=False, transport=httpx.HTTPTransport(retries=2)
@@ -313,8 +322,12 @@ class AirflowClient:
             time.sleep(poll_interval)
 
     def _login(self) -> None:
-        """Get a token as anybody may where ``simple_auth_manager_all_admins`` is on."""
-        response = self._http.get("/auth/token")
+        """Get a token: as a user, or as anybody may where ``simple_auth_manager_all_admins`` is on."""
+        if self._credentials:
+            name, password = self._credentials
+            response = self._http.post("/auth/token", json={"username": name, "password": password})
+        else:
+            response = self._http.get("/auth/token")
         _raise_for_status(response)
         self._http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 

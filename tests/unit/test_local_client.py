@@ -100,6 +100,13 @@ def test_a_new_token_is_taken_when_the_old_one_expired(airflow, client):
     assert client.dag_run("d", "r+1").state == "running"
 
 
+def test_a_user_logs_in_with_a_password(airflow):
+    airflow.answer(RUN, (200, {"state": "running"}))
+    with AirflowClient(f"http://127.0.0.1:{airflow.server_port}", login=("ada", "lovelace")) as client:
+        client.dag_run("d", "r+1")
+    assert airflow.requests[0] == ("POST", "/auth/token", {}, {"username": "ada", "password": "lovelace"})
+
+
 def test_task_instances_of_all_pages(airflow, client):
     items = [task("t", "success", index) for index in range(230)]
 
