@@ -27,6 +27,10 @@ TIMEOUT = httpx.Timeout(30, connect=10)
 PATIENCE = 90.0
 """Seconds for which a request is repeated that was not answered, or with an error of the moment."""
 
+NOTE_LENGTH = 1000
+"""Characters that Airflow keeps of a note."""
+
+_PAGE = 50
 _OF_THE_MOMENT = frozenset({429, 502, 503, 504})
 
 
@@ -89,7 +93,7 @@ def find_api(conn_id: str) -> ApiTarget:
 
 class AirflowApi:
     """
-    Reads and writes connections through Airflow's REST API. Use it as a context manager.
+    Reads and writes connections, and runs of DAGs, through Airflow's REST API. Use it as a context manager.
 
     :param target: Where it is, and as whom.
     :param patience: Seconds for which a request is repeated.
@@ -139,6 +143,31 @@ class AirflowApi:
         answer = self._request("DELETE", _path(connection_id))
         if answer.status_code != httpx.codes.NOT_FOUND:
             self._checked(answer)
+
+    def active_runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """
+        Return the runs of a DAG that are queued or running, as the REST API tells them; none of a DAG that isn't there.
+        """
+        found: list[dict[str, Any]] = []
+        while True:
+            query = f"state=queued&state=running&order_by=run_after&limit={_PAGE}&offset={len(found)}"
+            answer = self._request("GET", f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns?{query}")
+            if answer.status_code == httpx.codes.NOT_FOUND:
+                return found
+            page = self._checked(answer).json()["dag_runs"]
+            found += page
+            if len(page) < _PAGE:
+                return found
+
+    def write_note(self, dag_id: str, run_id: str, note: str) -> None:
+        """
+        Write the note of a run of a DAG, over what is there.
+
+        :param note: Markdown; what is longer than :data:`NOTE_LENGTH` is cut.
+        """
+        text = note if len(note) <= NOTE_LENGTH else f"{note[: NOTE_LENGTH - 1]}…"
+        path = f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}?update_mask=note"
+        self._checked(self._request("PATCH", path, json={"note": text}))
 
     def _token(self) -> str:
         if self._target.password and not self._target.login:
@@ -190,7 +219,8 @@ class AirflowApi:
         said = f"{request.method} {request.url} answered {answer.status_code}{_details(answer)}"
         advice = {
             401: f". Is what {self._target.source} says about user, password or token right?",
-            403: f". The user of {self._target.source} needs a role that may read, create, edit and delete connections",
+            403: f". The user of {self._target.source} needs a role that may read, create, edit and delete connections, "
+            "and read and edit runs of DAGs",
         }.get(answer.status_code, "")
         if not (self._target.login or self._target.password) and answer.status_code in (401, 403, 404, 405, 422):
             advice = f". This Airflow wants a login. {_how_to_add('airflow_api')}"

@@ -13,7 +13,7 @@ from airflow_eks_dask.operators.resource import PLAN_KEY
 from airflow_eks_dask.resources.base import Action, ResourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow.sdk import Context
 
@@ -56,21 +56,7 @@ class PlanSummaryOperator(BaseOperator):
         task_ids = self.task_ids or self._tasks_before()
         self._link(context, task_ids)
         pulled = context["ti"].xcom_pull(task_ids=task_ids, key=PLAN_KEY)
-        plans = [plan for plan in pulled if plan is not None]
-        totals = Counter(plan["action"] for plan in plans)
-        costs = [plan["monthly_cost"] for plan in plans if "monthly_cost" in plan]
-        summary = {
-            "plans": plans,
-            "totals": {action.value: totals[action.value] for action in Action},
-            "monthly_cost": round(sum(cost for cost in costs if cost is not None), 2),
-            "monthly_cost_is_complete": bool(costs) and None not in costs,
-        }
-        for line in table(("Resource", "Name", "Action", "Why", "USD a month"), map(_row, plans)):
-            self.log.info("%s", line)
-        self.log.info("%s. %s", _totals_in_words(summary["totals"]), _cost_in_words(costs))
-        if refusals := [plan for plan in plans if plan["action"] == Action.REFUSE.value]:
-            raise ResourceError("\n".join(["This can't be done:", *(f"- {'; '.join(r['reasons'])}" for r in refusals)]))
-        return summary
+        return show_plans([plan for plan in pulled if plan is not None], self.log.info)
 
     def _link(self, context: Context, task_ids: list[str]) -> None:
         """Lead to where the tasks work: this one asks nothing of AWS itself."""
@@ -84,6 +70,39 @@ class PlanSummaryOperator(BaseOperator):
         return [task_id for task_id in self.dag.task_ids if task_id in before]
 
 
+def summarize(plans: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return ``plans``, ``totals``, ``monthly_cost`` and ``monthly_cost_is_complete``."""
+    totals = Counter(plan["action"] for plan in plans)
+    costs = _costs(plans)
+    return {
+        "plans": list(plans),
+        "totals": {action.value: totals[action.value] for action in Action},
+        "monthly_cost": round(sum(cost for cost in costs if cost is not None), 2),
+        "monthly_cost_is_complete": bool(costs) and None not in costs,
+    }
+
+
+def show_plans(plans: Sequence[dict[str, Any]], log: Callable[..., Any]) -> dict[str, Any]:
+    """
+    Log plans as a table; return their summary.
+
+    :param log: Takes lines, such as ``self.log.info``.
+
+    :raises ResourceError: One or more of them are refusals.
+    """
+    summary = summarize(plans)
+    for line in table(("Resource", "Name", "Action", "Why", "USD a month"), map(_row, plans)):
+        log("%s", line)
+    log("%s. %s", totals_in_words(summary["totals"]), cost_in_words(plans))
+    if refusals := [plan for plan in plans if plan["action"] == Action.REFUSE.value]:
+        raise ResourceError("\n".join(["This can't be done:", *(f"- {'; '.join(r['reasons'])}" for r in refusals)]))
+    return summary
+
+
+def _costs(plans: Sequence[dict[str, Any]]) -> list[float | None]:
+    return [plan["monthly_cost"] for plan in plans if "monthly_cost" in plan]
+
+
 def _row(plan: dict[str, Any]) -> tuple[str, ...]:
     cost = _amount(plan["monthly_cost"]) if "monthly_cost" in plan else "-"
     return plan["kind"], plan["name"], plan["action"], "\n".join(plan["reasons"]), cost
@@ -93,12 +112,14 @@ def _amount(cost: float | None) -> str:
     return "unknown" if cost is None else f"{cost:,.2f}"
 
 
-def _totals_in_words(totals: dict[str, int]) -> str:
+def totals_in_words(totals: dict[str, int]) -> str:
+    """Say how many there are to do what."""
     return ", ".join(f"{count} to {action}" for action, count in totals.items() if count) or "Nothing was planned"
 
 
-def _cost_in_words(costs: list[float | None]) -> str:
+def cost_in_words(plans: Sequence[dict[str, Any]]) -> str:
     """Say what all of it costs; what is paid by use comes on top."""
+    costs = _costs(plans)
     known = [cost for cost in costs if cost is not None]
     if not known:
         return "What it costs is unknown"

@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from airflow_eks_dask.hooks.aws import error_code
-from airflow_eks_dask.preflight import account, cluster, network, permissions, quotas
+from airflow_eks_dask.preflight import account, cluster, image, network, permissions, quotas
 from airflow_eks_dask.preflight.finding import Finding, Severity, warning
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _THEN: Mapping[str, Check] = {
     "addresses": network.addresses,
     "endpoint": network.endpoint,
     "names": cluster.names,
+    "image": image.image,
 }
 
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError")

@@ -35,6 +35,7 @@ class Wanted:
     :param max_nodes: How many nodes there may be at most.
     :param database_identifier: The RDS instance.
     :param bucket_name: The bucket for logs.
+    :param image: The image that pods are to run, with its tag.
     :param policy: A policy with all that the caller must be allowed to do; empty for the one in this package.
     """
 
@@ -53,6 +54,7 @@ class Wanted:
     max_nodes: int = 0
     database_identifier: str = ""
     bucket_name: str = ""
+    image: str = ""
     policy: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

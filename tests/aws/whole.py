@@ -28,7 +28,7 @@ class Run:
     def __init__(self, dag: DAG, aws: AwsClients, results: dict[str, Any] | None = None) -> None:
         self._dag = dag
         self._aws = aws
-        self._results = results or {}
+        self._results = {} if results is None else results
         self._task_id = ""
         self.plans: dict[str, list[dict[str, Any]]] = {}
         self.links: dict[str, str] = {}
@@ -37,10 +37,14 @@ class Run:
         """Run a task, and return what it returns."""
         self._task_id = task.task_id
         task.aws = self._aws
-        context = {"ti": self, "task_instance": self, "task": task}
+        context = self.context(task)
         task.render_template_fields(context, self._dag.get_template_env())
         self._results[task.task_id] = task.execute(context)
         return self._results[task.task_id]
+
+    def context(self, task: BaseOperator) -> dict[str, Any]:
+        """Return what Airflow hands to a task."""
+        return {"ti": self, "task_instance": self, "task": task}
 
     def xcom_pull(self, task_ids: str) -> Any:
         """Return what a task has returned."""

@@ -2,81 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_eks_dask.hooks.airflow_api import AirflowApi, AirflowApiError, ApiTarget, find_api
+from tests.airflow_api import Api
 from tests.http_server import serving
 
 BODY = {"connection_id": "dask_default", "conn_type": "dask", "password": "the-private-key"}
-
-
-class Api:
-    """As much of Airflow's API server as is used: log-in, and connections in memory."""
-
-    def __init__(self):
-        self.connections = {}
-        self.requests = []
-        self.logins = {"ada": "lovelace"}
-        self.failures = []
-        """Statuses with which the next requests are answered; 0 for none at all."""
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self):
-                length = int(self.headers.get("Content-Length") or 0)
-                body = json.loads(self.rfile.read(length) or b"null")
-                api.requests.append(f"{self.command} {self.path}")
-                if api.failures:
-                    status, payload = api.failures.pop(0), {"detail": "of the moment"}
-                    if not status:
-                        self.connection.close()
-                        return
-                else:
-                    status, payload = api.handle(self.command, self.path, self.headers, body)
-                data = json.dumps(payload).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815 - as the base class calls them
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def handle(self, method, path, headers, body):
-        if path == "/auth/token":
-            if method != "POST":
-                return 403, {"detail": "login is needed"}
-            right = self.logins.get(body["username"]) == body["password"]
-            return (201, {"access_token": "good"}) if right else (401, {"detail": "Invalid credentials"})
-        if headers["Authorization"] == "Bearer viewer":
-            return 403, {"detail": "Forbidden"}
-        if headers["Authorization"] != "Bearer good":
-            return 401, {"detail": "Invalid JWT token"}
-        if method == "POST":
-            if body["connection_id"] in self.connections:
-                return 409, {"detail": "exists"}
-            if "bad" in body:
-                return 422, {"detail": [{"loc": ["body", "bad"], "msg": "is not known", "input": body}]}
-            self.connections[body["connection_id"]] = body
-            return 201, body
-        name = path.rpartition("/")[2]
-        if name not in self.connections:
-            return 404, {"detail": "not found"}
-        if method == "PATCH":
-            self.connections[name] = body
-        elif method == "DELETE":
-            return 200, self.connections.pop(name)
-        return 200, {**self.connections[name], "password": "***"}
 
 
 @pytest.fixture
@@ -212,3 +146,32 @@ def test_a_file_of_authorities_that_is_not_there(api):
         AirflowApi(ApiTarget(api.url, "ada", "lovelace", verify="/nonexistent.pem", source="connection 'airflow_api'")),
     ):
         pass
+
+
+def a_run(run_id, state="running", dag_id="build"):
+    return {"dag_id": dag_id, "dag_run_id": run_id, "state": state, "conf": {"a": 1}}
+
+
+def test_runs_that_are_active(api):
+    api.runs = [a_run("queued", "queued"), a_run("over", "success"), a_run("another's", dag_id="other"), a_run("now")]
+    with AirflowApi(target(api)) as airflow:
+        assert [run["dag_run_id"] for run in airflow.active_runs("build")] == ["queued", "now"]
+        assert airflow.active_runs("unknown") == []
+
+
+def test_runs_come_page_by_page(api):
+    api.runs = [a_run(f"run {number}") for number in range(120)]
+    with AirflowApi(target(api)) as airflow:
+        assert [run["dag_run_id"] for run in airflow.active_runs("build")] == [f"run {n}" for n in range(120)]
+    assert len([request for request in api.requests if "dagRuns" in request]) == 3
+
+
+def test_a_note_is_written_and_cut_if_it_is_too_long(api):
+    api.runs = [a_run("manual__2026-01-01T00:00:00+00:00")]
+    with AirflowApi(target(api)) as airflow:
+        airflow.write_note("build", "manual__2026-01-01T00:00:00+00:00", "**done**")
+        assert api.runs[0]["note"] == "**done**"
+        airflow.write_note("build", "manual__2026-01-01T00:00:00+00:00", "x" * 2000)
+        assert api.runs[0]["note"] == "x" * 999 + "…"
+        with pytest.raises(AirflowApiError, match="answered 404"):
+            airflow.write_note("build", "gone", "**done**")

@@ -1,0 +1,66 @@
+"""What is told at the end, in the note of a DAG run: short, for Airflow keeps a thousand characters of it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow_eks_dask.hooks.airflow_api import AirflowApi, AirflowApiError, find_api
+from airflow_eks_dask.operators.plan import cost_in_words, totals_in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow.sdk import Context
+
+    from airflow_eks_dask.bootstrap.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def write(context: Context, airflow_api_conn_id: str, note: str) -> None:
+    """Write the note of a run; it is in the log as well, and a run needs none to be right."""
+    log.info("%s", note)
+    run = context["dag_run"]
+    try:
+        with AirflowApi(find_api(airflow_api_conn_id)) as api:
+            api.write_note(run.dag_id, run.run_id, note)
+    except (AirflowApiError, ValueError) as error:
+        log.warning("The note of the run could not be written: %s", error)
+
+
+def of_plan(settings: Settings, summary: Mapping[str, Any]) -> str:
+    """Say what would be made."""
+    lines = [
+        f"**Plan for {settings.known_as}**: {totals_in_words(summary['totals'])}. {cost_in_words(summary['plans'])}.",
+        "",
+        "The log of the task `plan.plan` has all of it, and why.",
+    ]
+    if settings.plan_only:
+        lines.append(f"Nothing was changed. Pods need the image `{settings.image}`.")
+    return "\n".join(lines)
+
+
+def of_bootstrap(settings: Settings, made: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """
+    Say what was made, what it costs, how to reach it and what comes next.
+
+    :param made: ``address``, ``slots``, ``versions`` and, if there is one, ``database``.
+    :param summary: Of the plan.
+    """
+    name = settings.cluster_name
+    what = f"{made['slots']} slots at `{made['address']}`, Kubernetes {made['kubernetes_version']}"
+    lines = [
+        f"**{settings.known_as} runs Airflow's tasks**: {what}. {cost_in_words(summary['plans'])}.",
+        "",
+        f"- Airflow: connection `{settings.connection_id}`; see `airflow eks-dask status`, or the page Dask cluster",
+        f"- kubectl: `airflow eks-dask kubeconfig --cluster {name} --region {settings.region_name} --merge`",
+    ]
+    if settings.dashboard:
+        lines.append(f"- Headlamp: `airflow eks-dask dashboard --cluster {name} --region {settings.region_name}`")
+    if database := made.get("database"):
+        lines.append(f"- PostgreSQL: `{database['host']}`, password in Secrets Manager")
+    if settings.bucket:
+        lines.append(f"- Bucket: `{settings.bucket_name}`")
+    lines += ["", "Next: trigger `sample_etl`; examine with `eks_dask_doctor`; remove with `eks_dask_teardown`."]
+    return "\n".join(lines)

@@ -1,0 +1,72 @@
+"""What would have to be done in AWS for a cluster to be as its settings say: nothing is changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_eks_dask.bootstrap.parts import Output, all_parts
+from airflow_eks_dask.hooks.pricing import Prices
+from airflow_eks_dask.resources.base import UNKNOWN, Action
+from airflow_eks_dask.resources.wanted_state import read_wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_eks_dask.bootstrap.parts import Part
+    from airflow_eks_dask.bootstrap.settings import Settings
+    from airflow_eks_dask.hooks.aws import AwsClients
+    from airflow_eks_dask.resources.base import Resource
+
+
+def plans(settings: Settings, aws: AwsClients) -> Iterator[tuple[Part, dict[str, Any]]]:
+    """
+    Yield each part that is wanted, with what would be done about it.
+
+    That is ``kind``, ``name``, ``action``, ``reasons`` and ``monthly_cost`` (US dollars; None is unknown), as operators
+    tell it after a dry run. What can't be is a refusal.
+    """
+    prices = Prices(aws)
+    outputs: dict[str, dict[str, Any]] = {}
+    for part in all_parts(settings):
+        if part.is_wanted:
+            resource, problems = _resource(part, outputs)
+            if resource is None:
+                outputs[part.name] = {}
+                yield part, _refusal(part, problems)
+                continue
+            plan = resource.examine(aws)
+            cost = 0.0 if resource.existing else prices.monthly(resource.cost_items())
+            outputs[part.name] = resource.outputs(aws)
+            yield part, plan.summary() | {"monthly_cost": cost}
+
+
+def _resource(part: Part, outputs: dict[str, dict[str, Any]]) -> tuple[Resource | None, list[str]]:
+    """Return the resource of a part; None, and why, if it can't be what is wanted."""
+    resource_class = part.ensure.resource_class
+    read, unread = read_wanted(resource_class, resolved(part.wanted, outputs))
+    if unread:
+        return None, list(unread.values())
+    resource = resource_class.from_json(read)
+    problems = resource.problems()
+    return (None if problems else resource), problems
+
+
+def resolved(value: Any, outputs: dict[str, dict[str, Any]]) -> Any:
+    """Return a value with what other parts have told; what nobody knows yet stands as unknown."""
+    if isinstance(value, Output):
+        return outputs.get(value.part, {}).get(value.key, UNKNOWN)
+    if isinstance(value, dict):
+        return {key: resolved(each, outputs) for key, each in value.items()}
+    if isinstance(value, list):
+        return [resolved(each, outputs) for each in value]
+    return value
+
+
+def _refusal(part: Part, problems: list[str]) -> dict[str, Any]:
+    return {
+        "kind": part.ensure.resource_class.kind,
+        "name": part.name,
+        "action": Action.REFUSE.value,
+        "reasons": problems,
+        "monthly_cost": None,
+    }

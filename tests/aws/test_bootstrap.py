@@ -1,0 +1,181 @@
+"""The AWS half of the DAG that builds a cluster, against a simulated AWS."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from airflow.sdk import Variable
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_eks_dask.hooks.airflow_api import ApiTarget
+from airflow_eks_dask.resources.base import ResourceError
+from tests.airflow_api import Api
+from tests.aws import account
+from tests.aws.bootstrap import BootstrapRun
+from tests.http_server import serving
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    # What is polled is there already.
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+
+@pytest.fixture
+def api(monkeypatch):
+    """Airflow's REST API, with one run that is under way."""
+    api = Api()
+    api.runs = [{"dag_id": "eks_dask_bootstrap", "dag_run_id": "manual", "state": "running", "conf": {}}]
+    target = ApiTarget(api.url, "ada", "lovelace", source="connection 'airflow_api'")
+    for module in ("preflight", "notes", "runs"):
+        monkeypatch.setattr(f"airflow_eks_dask.bootstrap.{module}.find_api", lambda _: target)
+    with serving(api.server):
+        yield api
+
+
+@pytest.fixture
+def variables(monkeypatch):
+    """Airflow's variables, by key."""
+    kept = {}
+    monkeypatch.setattr(Variable, "set", lambda key, value, *_, **__: kept.update({key: value}))
+    monkeypatch.setattr(Variable, "get", lambda key, **_: kept.get(key))
+    monkeypatch.setattr(Variable, "delete", kept.pop)
+    return kept
+
+
+@pytest.fixture
+def start(simulation, aws, api, variables):
+    return lambda **form: BootstrapRun(aws, **form)
+
+
+def test_a_plan_changes_nothing_and_is_in_the_note(simulation, start, api, variables):
+    run = start(plan_only=True).run()
+    assert simulation.writes() == []
+    assert variables == {}
+    ran = set(run.results)
+    assert ran == {"preflight.form", "preflight.check", "plan.plan", "plan.go_on"}
+    plan = run.results["plan.plan"]
+    assert plan["totals"]["create"] == len(plan["plans"]) > 15
+    assert api.runs[0]["note"].startswith("**Plan for pipelines (eu-central-1)**: ")
+    assert "Nothing was changed" in api.runs[0]["note"]
+
+
+def test_what_was_planned_is_built_and_nothing_is_left_to_do(simulation, start, variables):
+    first = start().run()
+    planned = first.results["plan.plan"]["plans"]
+    built = [name for name in first.results if name.split(".")[0] not in ("preflight", "plan")]
+    gates = {"database.choose", "bucket.is_wanted", "access.each_admin"}
+    assert len(set(built) - gates) == len(planned)
+    assert first.skipped == {"database.existing", "access.admins"}
+    assert variables["eks_dask_eu-central-1_pipelines"]["cidr"] == "10.20.0.0/16"
+    simulation.forget_calls()
+    again = start().run()
+    assert again.results["plan.plan"]["totals"]["leave"] == len(planned)
+    assert simulation.writes() == []
+
+
+def test_parts_that_are_not_wanted_are_skipped_and_hold_up_nothing(simulation, start):
+    run = start(database="none", bucket=False).run()
+    assert {name for name in run.skipped if name.startswith(("database", "bucket"))} == {
+        "database.subnets",
+        "database.security_group",
+        "database.instance",
+        "database.existing",
+        "bucket.bucket",
+    }
+    assert {"nodes.nodes", "addons.coredns", "access.worker_role"} <= set(run.results)
+    assert simulation.boto("rds").describe_db_instances()["DBInstances"] == []
+    assert simulation.boto("s3").list_buckets()["Buckets"] == []
+
+
+def test_an_existing_network_is_used_and_left_as_it_is(simulation, start, aws):
+    made = start(cluster_name="other", database="none", bucket=False).run(until="cluster")
+    network = made.results["network.network"]
+    # The simulation forgets what the template says about it.
+    simulation.boto("ec2").modify_vpc_attribute(VpcId=network["vpc_id"], EnableDnsHostnames={"Value": True})
+    form = {"vpc_id": network["vpc_id"], "private_subnet_ids": network["private_subnet_ids"]}
+    simulation.forget_calls()
+    run = start(**form, database="none").run()
+    assert run.results["network.network"]["vpc_id"] == network["vpc_id"]
+    assert not [call for call in simulation.writes() if call.startswith("cloudformation")]
+    cluster = simulation.boto("eks").describe_cluster(name="pipelines")["cluster"]
+    assert sorted(cluster["resourcesVpcConfig"]["subnetIds"]) == sorted(network["private_subnet_ids"])
+
+
+def test_an_existing_database_is_looked_at(start):
+    start(cluster_name="other").run()
+    run = start(database="existing", database_identifier="other").run()
+    assert run.results["database.existing"]["database_identifier"] == "other"
+    with pytest.raises(ResourceError, match="is to be there already, and is not"):
+        start(cluster_name="third", database="existing", database_identifier="nowhere").run()
+
+
+def test_two_clusters_side_by_side_share_nothing(simulation, start):
+    start().run()
+    before = account.contents(simulation)
+    start(cluster_name="second", connection_id="dask_second").run()
+    after = account.contents(simulation)
+    roles = [role["RoleName"] for role in simulation.boto("iam").list_roles()["Roles"]]
+    assert len([name for name in roles if name.startswith("pipelines-eu-central-1-")]) == 4
+    assert len([name for name in roles if name.startswith("second-eu-central-1-")]) == 4
+    assert before != after
+    simulation.forget_calls()
+    start().run()
+    assert simulation.writes() == []
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"vpc_id": "vpc-0123456789abcdef0"}, "private_subnet_ids: an existing network needs two"),
+        ({"private_subnet_ids": ["subnet-0123456789abcdef0"]}, "vpc_id: is needed with private_subnet_ids"),
+        ({"cidr": "10.20.0.1/16"}, "cidr = '10.20.0.1/16': must be an IPv4 network"),
+        ({"cidr": "10.0.0.0/8"}, "must be from /16 to /24"),
+        ({"min_nodes": 5, "max_nodes": 4}, "max_nodes = 4: must be min_nodes = 5 or more"),
+        ({"database": "existing"}, "database_identifier: is needed"),
+        ({"dask_source_ranges": ["0.0.0.0/0"]}, "is everybody; name the addresses of Airflow"),
+        ({"execution_api_url": "http://localhost:8080/execution/"}, "workers on other machines can't reach that"),
+        ({"execution_api_url": "http://127.0.0.1:8080/execution/"}, "workers on other machines can't reach that"),
+    ],
+)
+def test_a_form_that_can_not_be_is_refused_before_anything_is_made(simulation, start, form, words):
+    with pytest.raises(AirflowFailException) as error:
+        start(**form).run()
+    assert words in str(error.value)
+    assert simulation.writes() == []
+
+
+def test_all_that_is_wrong_is_told_at_once(start, api):
+    api.connections["dask_default"] = {"connection_id": "dask_default", "description": "mine"}
+    with pytest.raises(AirflowFailException) as error:
+        start(min_nodes=9, database="existing").run()
+    for words in ("max_nodes = 4", "database_identifier: is needed", "was not written for pipelines (eu-central-1)"):
+        assert words in str(error.value)
+
+
+def test_nothing_is_begun_that_could_not_be_handed_over(simulation, start, api):
+    api.logins = {}
+    with pytest.raises(AirflowFailException, match=r"airflow_api_conn_id: .* answered 401"):
+        start().run()
+    assert simulation.writes() == []
+
+
+def test_an_image_that_is_not_in_the_registry_is_missed_at_once(simulation, start):
+    with pytest.raises(ResourceError, match=r"There is no image 123456789012\.dkr\.ecr\.eu-central-1"):
+        start(image_repository="").run()
+    ecr = simulation.boto("ecr")
+    ecr.create_repository(repositoryName="airflow-eks-dask")
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": kind, "config": {"digest": "sha256:0"}, "layers": []})
+    ecr.put_image(repositoryName="airflow-eks-dask", imageTag="blue", imageManifest=manifest)
+    run = start(image_repository="", image_tag="blue", plan_only=True).run()
+    assert "plan.plan" in run.results
+    start(image_repository="", image_tag="blue").run(until="plan")
+
+
+def test_each_task_that_works_in_aws_leads_to_the_console(start):
+    run = start().run()
+    made = {name for name in run.results if name.split(".")[1] not in ("choose", "is_wanted", "go_on", "remember")}
+    assert run.links.keys() == made - {"access.each_admin"}
+    assert all(link.startswith("https://console.aws.amazon.com/") for link in run.links.values())

@@ -1,0 +1,93 @@
+"""The DAGs that build, remove and examine a cluster: what Airflow sees of them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from airflow.dag_processing.dagbag import BundleDagBag
+
+from airflow_eks_dask.bundle import dags_folder
+
+FILES = {path.stem: path for path in dags_folder().glob("eks_dask_*.py")}
+
+
+def parse(file):
+    bag = BundleDagBag(dag_folder=file, bundle_path=file.parent, bundle_name="eks")
+    assert bag.import_errors == {}
+    return bag.dags
+
+
+@pytest.fixture(scope="module")
+def dags():
+    return {dag_id: dag for file in FILES.values() for dag_id, dag in parse(file).items()}
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_file_stands_alone_in_any_dags_folder(name, tmp_path):
+    alone = tmp_path / f"{name}.py"
+    shutil.copy(FILES[name], alone)
+    assert list(parse(alone)) == [name]
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_parsing_imports_nothing_of_dask_and_kubernetes(name):
+    code = (
+        f"import runpy, sys; runpy.run_path({str(FILES[name])!r});"
+        "print(sorted({each.partition('.')[0] for each in sys.modules} & {'dask', 'distributed', 'kubernetes'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_it_is_explained_and_runs_in_the_lane_that_does_not_move(name, dags):
+    dag = dags[name]
+    dag.validate()
+    assert dag.doc_md
+    assert not dag.catchup
+    assert {task.queue for task in dag.tasks} == {"local"}
+    assert all(task.execution_timeout for task in dag.tasks)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_every_field_has_a_default_that_is_valid(name, dags):
+    for key in dags[name].params:
+        param = dags[name].params.get_param(key)
+        assert param.schema["title"]
+        assert param.schema["section"]
+        assert param.description
+
+
+def before(dag, task_id):
+    return dag.get_task(task_id).get_flat_relative_ids(upstream=True)
+
+
+def test_nothing_is_made_before_the_plan(dags):
+    dag = dags["eks_dask_bootstrap"]
+    for task in dag.tasks:
+        if task.task_id.partition(".")[0] not in ("preflight", "plan"):
+            assert "plan.go_on" in before(dag, task.task_id)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("network.network", "roles.cluster"),
+        ("network.network", "bucket.bucket"),
+        ("database.instance", "cluster.cluster"),
+        ("nodes.nodes", "access.worker_role"),
+        ("addons.coredns", "addons.aws-ebs-csi-driver"),
+    ],
+)
+def test_what_need_not_wait_for_one_another_is_built_side_by_side(one, other, dags):
+    dag = dags["eks_dask_bootstrap"]
+    assert one not in before(dag, other)
+    assert other not in before(dag, one)
+
+
+def test_waits_take_no_slot(dags):
+    dag = dags["eks_dask_bootstrap"]
+    assert all(task.deferrable for task in dag.tasks if hasattr(task, "deferrable"))
