@@ -14,10 +14,10 @@ import yaml
 from kubernetes import client, config
 
 import airflow_eks_dask
-from airflow_eks_dask.cli.dashboard import _token
 from airflow_eks_dask.helm.errors import HelmError
 from airflow_eks_dask.hooks.dask_check import DaskClusterError
 from airflow_eks_dask.hooks.eks import KubernetesError
+from airflow_eks_dask.hooks.service_account import request_token
 from airflow_eks_dask.operators.cluster_services import DeleteClusterServiceOperator, EnsureClusterServiceOperator
 from airflow_eks_dask.operators.dask_endpoint import VerifyDaskEndpointOperator
 from airflow_eks_dask.services import SERVICES
@@ -117,17 +117,17 @@ def test_there_are_only_these():
 def test_the_administrators_account_has_tokens_for_an_hour_and_may_do_all(api):
     kubectl("apply", "--server-side", "--field-manager", "airflow-eks-dask", "-f", str(ADMIN))
     try:
-        token, expires = _token(api, "kube-system/eks-admin")
+        token = request_token(api, "kube-system", "eks-admin")
         ca = api.configuration.ssl_ca_cert
         with httpx.Client(
             base_url=api.configuration.host,
             verify=ssl.create_default_context(cafile=ca),
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token.value}"},
             trust_env=False,
         ) as http:
             answer = http.get("/api/v1/namespaces/kube-system/secrets")
             answer.raise_for_status()
-        lifetime = expires.timestamp() - time.time()
+        lifetime = token.expires.timestamp() - time.time()
         assert 3300 < lifetime < 3700
     finally:
         kubectl("delete", "-f", str(ADMIN))
@@ -135,7 +135,7 @@ def test_the_administrators_account_has_tokens_for_an_hour_and_may_do_all(api):
 
 def test_an_account_that_is_not_there_is_told(api):
     with pytest.raises(KubernetesError, match=r"asking for a token of ServiceAccount kube-system/nobody.*404"):
-        _token(api, "kube-system/nobody")
+        request_token(api, "kube-system", "nobody")
 
 
 class TestTlsFromASecret:
