@@ -15,8 +15,8 @@ A worker of the group is started with
 
 `AIRFLOW__DASK__QUEUES=large dask worker ADDRESS --resources "MEMORY=16e9"`
 
-and in the Helm chart is a group of its own in `workers`. A group with GPUs is the same: `queue="gpu"`,
-`{"GPU": 1}`, and workers with `--resources "GPU=2"`.
+and in the Helm chart is an entry of `workers` with `queues: [large]` and `daskResources: {MEMORY: 16e9}`. A group
+with GPUs is the same: `queue="gpu"`, `{"GPU": 1}`, and workers with `--resources "GPU=2"`.
 
 What if no worker serves the queue? A task with `queue="large"` waits, and its event log says "queue not served".
 That is the right thing where workers come when they are needed; choose it by *Wait for one*.

@@ -1,4 +1,4 @@
-"""README says what is true: its table of options, and commands that CI runs."""
+"""README says what is true: its table of options, and commands that CI runs; so do the pages that one starts with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import airflow_eks_dask
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()]
+PAGES = ("README.md", "docs/getting-started.md", "docs/install.md", "docs/operating.md")
 
 
 def options_table() -> str:
@@ -27,8 +27,14 @@ def test_options_are_those_of_the_code():
     assert table == options_table()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_command_is_run_by_ci(command):
+def commands():
+    for page in PAGES:
+        for block in re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.S):
+            yield from ((page, line) for line in block.splitlines())
+
+
+@pytest.mark.parametrize(("page", "command"), commands())
+def test_command_is_run_by_ci(page, command):
     scripts = "".join(file.read_text() for file in (ROOT / ".ci").iterdir())
     assert command in scripts
 
