@@ -59,6 +59,16 @@ class Issued:
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
+    def certificate_pem(self) -> bytes:
+        """Return the certificate as PEM."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def key_pem(self) -> bytes:
+        """Return the private key as PEM, not encrypted."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
 
 @dataclass(frozen=True)
 class Examined:
@@ -184,12 +194,8 @@ def write(directory: Path, issued: Mapping[str, Issued], *, overwrite: bool = Fa
     """
     contents: dict[Path, tuple[bytes, int]] = {}
     for name, one in issued.items():
-        certificate = one.certificate.public_bytes(serialization.Encoding.PEM)
-        key = one.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        contents[key_file(directory, name)] = (key, 0o600)
-        contents[certificate_file(directory, name)] = (certificate, 0o644)
+        contents[key_file(directory, name)] = (one.key_pem(), 0o600)
+        contents[certificate_file(directory, name)] = (one.certificate_pem(), 0o644)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if directory.stat().st_mode & 0o077:
         raise CertificateError(f"Others have access to {directory}: run chmod 700, or name a directory of your own")
