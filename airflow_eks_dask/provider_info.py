@@ -188,6 +188,7 @@ OPERATORS = (
     "eks",
     "helm",
     "iam",
+    "kubernetes",
     "leftovers",
     "load_balancers",
     "network",
@@ -214,7 +215,7 @@ HOOKS = (
     "service_account",
 )
 SENSORS = ("service_address",)
-TRIGGERS = ("resource", "service_address")
+TRIGGERS = ("manifests", "resource", "service_address")
 
 
 def _modules(package: str, names: Iterable[str]) -> list[dict[str, Any]]:

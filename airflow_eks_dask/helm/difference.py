@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-HIDDEN = "<hidden>"
-HIDDEN_AND_CHANGED = "<hidden, and changed>"
+from airflow_eks_dask.manifests.difference import difference as object_difference
 
 
 @dataclass(frozen=True)
@@ -39,15 +37,10 @@ def difference(before: Rendered, after: Rendered) -> list[str]:
 
     Of a Secret the keys are shown, and whether what they hold has changed.
     """
-    lines: list[str] = []
-    for name in sorted(before.objects.keys() | after.objects.keys()):
-        old, new = before.objects.get(name), after.objects.get(name)
-        if old != new:
-            shown_old, shown_new = _without_secrets(old, {}), _without_secrets(new, old or {})
-            lines += difflib.unified_diff(
-                _yaml(shown_old), _yaml(shown_new), f"before/{name}", f"after/{name}", n=3, lineterm=""
-            )
-    return lines
+    names = sorted(before.objects.keys() | after.objects.keys())
+    return [
+        line for name in names for line in object_difference(name, before.objects.get(name), after.objects.get(name))
+    ]
 
 
 def _objects(manifest: str) -> dict[str, Any]:
@@ -59,23 +52,3 @@ def _objects(manifest: str) -> dict[str, Any]:
             parts = [document.get("kind", ""), metadata.get("namespace", ""), metadata.get("name", "")]
             found["/".join(filter(None, parts))] = document
     return found
-
-
-def _without_secrets(each: Any, before: dict[str, Any]) -> Any:
-    if not isinstance(each, dict) or each.get("kind") != "Secret":
-        return each
-    shown = dict(each)
-    for part in ("data", "stringData"):
-        former = before.get(part) or {}
-        if isinstance(each.get(part), dict):
-            shown[part] = {
-                key: HIDDEN if not before or former.get(key) == value else HIDDEN_AND_CHANGED
-                for key, value in each[part].items()
-            }
-    return shown
-
-
-def _yaml(value: Any) -> list[str]:
-    if value is None:
-        return []
-    return str(yaml.safe_dump(value, sort_keys=True, default_flow_style=False)).splitlines()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml  # type: ignore[import-untyped]
 
 from airflow_eks_dask.helm.errors import HelmError
+from airflow_eks_dask.manifests.documents import Loader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,16 +20,6 @@ _SHORTEST_SECRET = 5
 """Characters, as in Airflow's masking: a shorter one would mask half of what is said."""
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Takes dates for text, as Helm does."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 def read_values(file: Path) -> dict[str, Any]:
     """
     Read a file of values.
@@ -36,7 +27,7 @@ def read_values(file: Path) -> dict[str, Any]:
     :raises HelmError: It is not there, no YAML, or no mapping.
     """
     try:
-        content = yaml.load(file.read_text(), _Loader)  # noqa: S506 (a safe loader)
+        content = yaml.load(file.read_text(), Loader)  # noqa: S506 (a safe loader)
     except (OSError, UnicodeDecodeError) as error:
         raise HelmError(f"values file {file} can't be read: {error}") from None
     except yaml.YAMLError as error:

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kubernetes.client import ApiException  # type: ignore[import-untyped]
 from kubernetes.dynamic import DynamicClient  # type: ignore[import-untyped]
 from kubernetes.dynamic.exceptions import ResourceNotFoundError  # type: ignore[import-untyped]
 from kubernetes.dynamic.resource import ResourceList  # type: ignore[import-untyped]
+from tenacity import Future, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from urllib3.exceptions import HTTPError, SSLError
 
 from airflow_eks_dask.hooks.eks import KubernetesError, kubernetes_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import kubernetes.client  # type: ignore[import-untyped]
 
     from airflow_eks_dask.manifests.objects import Reference
 
+_log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
+
 NOT_FOUND = 404
 CONFLICT = 409
 _FIELD_CONFLICT = "FieldManagerConflict"
+
+_PASSING = (429, 500, 502, 503, 504)
+"""Answers that say that the server, or a webhook that it asks, is not able right now."""
+
+_PATIENCE = 30.0
+"""Seconds for which they are taken for passing."""
+
+_LONGEST_PAUSE = 5.0
+"""Seconds between two attempts."""
 
 
 class RefusedError(KubernetesError):
@@ -60,7 +76,7 @@ class ObjectApi:
         where = {"prefix": "apis", "group": group} if group else {"prefix": "api"}
         with kubernetes_errors(f"looking for {kind} of {api_version}"):
             try:
-                found = self._dynamic.resources.search(**where, api_version=version, kind=kind)
+                found = _persistently(lambda: self._dynamic.resources.search(**where, api_version=version, kind=kind))
             except ResourceNotFoundError:
                 # The version is listed, and gone when it is looked at.
                 return None
@@ -78,7 +94,7 @@ class ObjectApi:
             return None
         with kubernetes_errors(f"reading {reference}"):
             try:
-                return _content(kind.get(name=reference.name, namespace=reference.namespace, serialize=False))
+                return _asked(kind.get, name=reference.name, namespace=reference.namespace)
             except ApiException as error:
                 if error.status == NOT_FOUND:
                     return None
@@ -98,16 +114,14 @@ class ObjectApi:
             raise KubernetesError(f"{reference}: the cluster knows no {reference.kind} of {reference.api_version}")
         with kubernetes_errors(f"applying {reference}"):
             try:
-                return _content(
-                    kind.server_side_apply(
-                        body=dict(document),
-                        name=reference.name,
-                        namespace=reference.namespace,
-                        field_manager=field_manager,
-                        force_conflicts=force,
-                        dry_run="All" if dry_run else None,
-                        serialize=False,
-                    )
+                return _asked(
+                    kind.server_side_apply,
+                    body=dict(document),
+                    name=reference.name,
+                    namespace=reference.namespace,
+                    field_manager=field_manager,
+                    force_conflicts=force,
+                    dry_run="All" if dry_run else None,
                 )
             except ApiException as error:
                 raise RefusedError(f"{reference}: {_refusal(error)}", error.status) from None
@@ -129,7 +143,7 @@ class ObjectApi:
         }
         with kubernetes_errors(f"deleting {reference}"):
             try:
-                kind.delete(name=reference.name, namespace=reference.namespace, body=options, serialize=False)
+                _asked(kind.delete, name=reference.name, namespace=reference.namespace, body=options)
             except ApiException as error:
                 if error.status not in (NOT_FOUND, CONFLICT):
                     raise
@@ -145,24 +159,59 @@ def object_api(client: kubernetes.client.ApiClient) -> Iterator[ObjectApi]:
     # Its own cache is a file in /tmp with a name that anybody can guess, and grows old.
     with tempfile.TemporaryDirectory(prefix="airflow-eks-dask-") as directory:
         with kubernetes_errors("looking which kinds of objects there are"):
-            dynamic = DynamicClient(client, cache_file=str(Path(directory) / "kinds.json"))
+            dynamic = _persistently(lambda: DynamicClient(client, cache_file=str(Path(directory) / "kinds.json")))
         yield ObjectApi(dynamic)
 
 
 def _refusal(error: ApiException) -> str:
     """Say what the server has against a manifest: of conflicts, who manages which fields."""
+    said = _said(error)
+    if not (conflicts := _conflicts(said)):
+        return f"Kubernetes answered {error.status} {error.reason}: {said.get('message')}"
+    told = [f"{each.get('field')} ({each.get('message')})" for each in conflicts]
+    return (
+        f"others manage fields that the manifest sets otherwise: {'; '.join(told)}. Leave them out of the manifest, or "
+        "take them over with force_conflicts=True"
+    )
+
+
+def _said(error: ApiException) -> dict[str, Any]:
     try:
         said = json.loads(error.body)
     except (ValueError, TypeError):
-        return f"Kubernetes answered {error.status} {error.reason}"
+        said = None
+    return said if isinstance(said, dict) else {"message": error.body}
+
+
+def _conflicts(said: Mapping[str, Any]) -> list[dict[str, Any]]:
     causes = (said.get("details") or {}).get("causes") or []
-    conflicts = [each for each in causes if each.get("reason") == _FIELD_CONFLICT]
-    if not conflicts:
-        return f"{error.status} {error.reason}: {said.get('message')}"
-    told = [f"{each.get('field')} ({each.get('message')})" for each in conflicts]
-    return f"others manage fields that are to be changed: {'; '.join(told)}"
+    return [each for each in causes if each.get("reason") == _FIELD_CONFLICT]
 
 
-def _content(response: Any) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(response.data)
+def _asked(call: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(_persistently(lambda: call(**arguments, serialize=False)).data)
     return content
+
+
+def _persistently(call: Callable[[], _Answer]) -> _Answer:
+    """Ask again for as long as the answer is that of a server that is not able right now: all here may be repeated."""
+    return Retrying(
+        retry=retry_if_exception(_is_passing),
+        wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE),
+        stop=stop_after_delay(_PATIENCE),
+        before_sleep=lambda state: _log.info(
+            "Kubernetes will be asked again: %s", state.outcome and _why(state.outcome)
+        ),
+        reraise=True,
+    )(call)
+
+
+def _is_passing(error: BaseException) -> bool:
+    if isinstance(error, ApiException):
+        return error.status in _PASSING
+    return isinstance(error, HTTPError) and not isinstance(getattr(error, "reason", error), SSLError)
+
+
+def _why(outcome: Future) -> str:
+    error = outcome.exception()
+    return str(_said(error).get("message")) if isinstance(error, ApiException) else str(error)

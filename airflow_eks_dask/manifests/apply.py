@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,14 @@ if TYPE_CHECKING:
     from airflow_eks_dask.manifests.api import ObjectApi
 
 
+_NO_DRY_RUN = "does not support dry run"
+"""What the server says of a webhook with effects."""
+
+_log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True, kw_only=True)
-class How:
+class _How:
     """
     How manifests are applied; see :func:`apply`.
 
@@ -71,7 +78,7 @@ def apply(
     :raises KubernetesError: Kubernetes refused, or was not reached.
     """
     deadline = time.monotonic() + timeout
-    how = How(owner=owner, field_manager=field_manager, force_conflicts=force_conflicts, adopt=adopt)
+    how = _How(owner=owner, field_manager=field_manager, force_conflicts=force_conflicts, adopt=adopt)
     with object_api(client) as api:
         wanted = wanted_objects(api, documents, owner=owner, namespace=namespace)
         wanted = {each: wanted[each] for each in sorted_for_apply(wanted)}
@@ -90,7 +97,7 @@ def apply(
         return changes
 
 
-def _rehearsed(api: ObjectApi, wanted: Mapping[Reference, Mapping[str, Any]], how: How) -> list[Change]:
+def _rehearsed(api: ObjectApi, wanted: Mapping[Reference, Mapping[str, Any]], how: _How) -> list[Change]:
     """Have the server say what would come of all manifests, and tell all that it has against any of them."""
     changes, problems = [], []
     for reference, document in wanted.items():
@@ -103,7 +110,7 @@ def _rehearsed(api: ObjectApi, wanted: Mapping[Reference, Mapping[str, Any]], ho
     return changes
 
 
-def _rehearse(api: ObjectApi, reference: Reference, document: Mapping[str, Any], how: How) -> Change:
+def _rehearse(api: ObjectApi, reference: Reference, document: Mapping[str, Any], how: _How) -> Change:
     found = api.get(reference)
     if _is_ending(found):
         return _creation(reference, document, how, "the one that is there is being deleted")
@@ -115,6 +122,9 @@ def _rehearse(api: ObjectApi, reference: Reference, document: Mapping[str, Any],
     except RefusedError as error:
         if error.status == NOT_FOUND and reference.namespace in how.namespaces:
             return _creation(reference, document, how)
+        if _NO_DRY_RUN in str(error):
+            reason = "what comes of it is not known: a webhook that has a say in it can't be tried"
+            return Change(reference, ObjectAction.CHANGE if found else ObjectAction.CREATE, reason=reason)
         raise ManifestError(str(error)) from None
     if found is None or result is None:
         return _creation(reference, document, how)
@@ -126,13 +136,14 @@ def _rehearse(api: ObjectApi, reference: Reference, document: Mapping[str, Any],
     return Change(reference, ObjectAction.UNCHANGED)
 
 
-def _creation(reference: Reference, document: Mapping[str, Any], how: How, reason: str = "") -> Change:
+def _creation(reference: Reference, document: Mapping[str, Any], how: _How, reason: str = "") -> Change:
     lines = difference(str(reference), None, _body(reference, document, how))
     return Change(reference, ObjectAction.CREATE, tuple(lines), reason)
 
 
-def _write(api: ObjectApi, wanted: Mapping[Reference, Mapping[str, Any]], how: How) -> None:
+def _write(api: ObjectApi, wanted: Mapping[Reference, Mapping[str, Any]], how: _How) -> None:
     for reference, document in wanted.items():
+        _log.info("Applying %s", reference)
         try:
             _applied(api, reference, document, how, dry_run=False)
         except RefusedError as error:
@@ -140,7 +151,7 @@ def _write(api: ObjectApi, wanted: Mapping[Reference, Mapping[str, Any]], how: H
 
 
 def _applied(
-    api: ObjectApi, reference: Reference, document: Mapping[str, Any], how: How, *, dry_run: bool
+    api: ObjectApi, reference: Reference, document: Mapping[str, Any], how: _How, *, dry_run: bool
 ) -> dict[str, Any] | None:
     """Return what comes of a manifest; None: its kind is not served yet."""
     if dry_run and api.kind(reference.api_version, reference.kind) is None:
@@ -154,14 +165,14 @@ def _applied(
     )
 
 
-def _body(reference: Reference, document: Mapping[str, Any], how: How) -> dict[str, Any]:
+def _body(reference: Reference, document: Mapping[str, Any], how: _How) -> dict[str, Any]:
     body = ownership.labelled(document, how.owner)
     if reference.namespace:
         body["metadata"]["namespace"] = reference.namespace
     return body
 
 
-def _applied_fields(found: Mapping[str, Any], how: How) -> list[Any]:
+def _applied_fields(found: Mapping[str, Any], how: _How) -> list[Any]:
     return [
         (each.get("apiVersion"), each.get("fieldsV1"))
         for each in found["metadata"].get("managedFields") or ()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_eks_dask.manifests import ownership
 from airflow_eks_dask.manifests.api import object_api
+from airflow_eks_dask.manifests.errors import ManifestError
 from airflow_eks_dask.manifests.objects import Change, ObjectAction
 from airflow_eks_dask.manifests.order import deletion_stages
 from airflow_eks_dask.manifests.waiting import wait_until_gone
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
     from airflow_eks_dask.manifests.api import ObjectApi
     from airflow_eks_dask.manifests.objects import Reference
 
-PROPAGATIONS = ("Foreground", "Background", "Orphan")
-"""What becomes of what hangs on an object, such as the pods of a Deployment: it goes first, afterwards, or stays."""
+_log = logging.getLogger(__name__)
 
 
 def delete(
@@ -44,7 +45,7 @@ def delete(
     :param documents: The manifests; of each only what the object is called counts.
     :param owner: Whose the objects are: the value of the label that they got when they were applied.
     :param namespace: Of objects that name none, and whose kind has one.
-    :param propagation: One of :data:`PROPAGATIONS`.
+    :param propagation: One of :data:`.PROPAGATIONS`.
     :param dry_run: Whether to say only what would be deleted.
     :param timeout: Seconds that all of it may take.
     :param poll_interval: Seconds between two looks.
@@ -57,6 +58,8 @@ def delete(
         changes = plan_deletion(api, references, owner)
         while not dry_run and (ending := delete_next(api, references, owner=owner, propagation=propagation)):
             wait_until_gone(api, ending, deadline=deadline, poll_interval=poll_interval)
+            if time.monotonic() > deadline:
+                raise ManifestError(f"Not all is gone after {timeout:g} s. Run it again to go on")
         return changes
 
 
@@ -83,6 +86,7 @@ def delete_next(api: ObjectApi, references: Iterable[Reference], *, owner: str, 
                 continue
             ending.append(reference)
             if not found["metadata"].get("deletionTimestamp"):
+                _log.info("Deleting %s", reference)
                 api.delete(reference, found["metadata"]["uid"], propagation)
         if ending:
             return ending

@@ -47,7 +47,7 @@ def _without_secrets(each: Any, before: Mapping[str, Any]) -> Any:
     shown = dict(each)
     for part in ("data", "stringData"):
         if isinstance(each.get(part), dict):
-            shown[part] = _hidden(each[part], before.get(part) if before else None)
+            shown[part] = _hidden(each[part], before.get(part) or {} if before else None)
     annotations = (each.get("metadata") or {}).get("annotations") or {}
     if _LAST_APPLIED in annotations:
         shown["metadata"] = {**each["metadata"], "annotations": {**annotations, _LAST_APPLIED: HIDDEN}}
@@ -55,11 +55,8 @@ def _without_secrets(each: Any, before: Mapping[str, Any]) -> Any:
 
 
 def _hidden(values: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, str]:
-    former = before or {}
-    return {
-        key: HIDDEN if before is None or former.get(key) == value else HIDDEN_AND_CHANGED
-        for key, value in values.items()
-    }
+    same = values if before is None else before
+    return {key: HIDDEN if same.get(key) == value else HIDDEN_AND_CHANGED for key, value in values.items()}
 
 
 def _lines(value: Any) -> list[str]:

@@ -20,11 +20,11 @@ _API_VERSION = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?v[a-z0-9]+")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Takes dates for text, as Kubernetes does."""
+class Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Takes dates for text, as Kubernetes and Helm do."""
 
 
-_Loader.yaml_implicit_resolvers = {
+Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
@@ -38,7 +38,7 @@ def parsed(text: str, where: str) -> list[Any]:
     :raises ValueError: It is no YAML. What the text says is not repeated: it may be secret.
     """
     try:
-        return [each for each in yaml.load_all(text, _Loader) if each is not None]
+        return [each for each in yaml.load_all(text, Loader) if each is not None]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         at = f", line {mark.line + 1}" if mark else ""

@@ -14,4 +14,6 @@ class ManifestError(Exception):
     @classmethod
     def of(cls, what: str, problems: Sequence[str]) -> ManifestError:
         """Return one error that tells all problems."""
-        return cls("\n".join([f"{what}:", *(f"- {each}" for each in problems)]) if len(problems) > 1 else problems[0])
+        if len(problems) == 1:
+            return cls(f"{what}: {problems[0]}")
+        return cls("\n".join([f"{what}:", *(f"- {each}" for each in problems)]))

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+PROPAGATIONS = ("Foreground", "Background", "Orphan")
+"""What becomes of what hangs on an object that is deleted, such as pods: it goes first, afterwards, or stays."""
+
+
 @dataclass(frozen=True, order=True)
 class Reference:
     """
@@ -42,6 +46,13 @@ class Reference:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Return the reference of this data."""
         return cls(**data)
+
+
+class Goal(str, Enum):
+    """What objects are waited for to be."""
+
+    READY = "ready"
+    GONE = "gone"
 
 
 class ObjectAction(str, Enum):

@@ -17,6 +17,9 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "airflow-eks-dask"
 """Who applies fields, unless another name is given; and the value of :data:`MANAGED_BY`."""
 
+LONGEST_MANAGER = 128
+"""Characters that Kubernetes takes for the name of one."""
+
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 

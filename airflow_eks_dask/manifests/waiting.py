@@ -38,7 +38,8 @@ def still_there(api: ObjectApi, references: Collection[Reference]) -> list[str]:
     :raises KubernetesError: Kubernetes refused, or was not reached.
     """
     found = [(each, api.get(each)) for each in references]
-    return [f"{each}{_kept_by(left)}" for each, left in found if left is not None]
+    # One that is not ending is another, made since.
+    return [f"{each}{_kept_by(left)}" for each, left in found if left and left["metadata"].get("deletionTimestamp")]
 
 
 def wait_until_served(
@@ -78,8 +79,6 @@ def _conditions(found: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _kept_by(found: Mapping[str, Any]) -> str:
     metadata = found["metadata"]
-    if not metadata.get("deletionTimestamp"):
-        return ": it is not being deleted"
     finalizers = [*(metadata.get("finalizers") or ()), *((found.get("spec") or {}).get("finalizers") or ())]
     kept = f"; it waits for {', '.join(finalizers)}" if finalizers else ""
     said = [
