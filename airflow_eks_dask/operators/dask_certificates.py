@@ -77,7 +77,7 @@ class EnsureDaskCertificatesOperator(KubernetesOperator):
         from airflow_eks_dask.manifests import ownership
         from airflow_eks_dask.resources.dask_certificates import DaskCertificates
 
-        owner = self.cluster_name or self.eks_cluster_name
+        owner = self.cluster_name or self.eks_cluster_name or ""
         if problems := [*self.cluster.problems(), *ownership.problems(owner)]:
             raise ValueError("; ".join(problems))
         wanted = DaskCertificates(

@@ -232,10 +232,15 @@ def test_the_operator_makes_them(kubernetes, kubeconfig):
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"cluster_name": "not a label"}, "can be no label"), ({"hosts": ["1.2.3"]}, "neither a host name nor")],
+    [
+        ({"cluster_name": None}, "can be no label"),
+        ({"cluster_name": "not a label"}, "can be no label"),
+        ({"hosts": ["1.2.3"]}, "neither a host name nor"),
+    ],
 )
 def test_bad_parameters_are_refused(kubernetes, kubeconfig, changes, words):
-    given = {"namespace": "dask", "name": "pipeline", "kubeconfig": kubeconfig, **changes}
+    fixed = {"namespace": "dask", "name": "pipeline", "cluster_name": "pipelines"}
+    given = {**fixed, "kubeconfig": kubeconfig, **changes}
     with pytest.raises(ValueError, match=words):
         EnsureDaskCertificatesOperator(task_id="certificates", **given).execute({})
     assert kubernetes.requests == []
