@@ -178,12 +178,21 @@ class Snapshots:
         self._at = 0.0
 
     def get(self) -> Reading:
-        """Return a reading that is not older than :data:`KEPT`. Whoever comes while one is taken shares it."""
-        with self._lock:
+        """
+        Return a reading that is not older than :data:`KEPT`; the last one while a new one is being taken.
+
+        Who waits holds a thread of the API server, and it has few.
+        """
+        kept = self._kept
+        if not self._lock.acquire(blocking=kept is None) and kept is not None:
+            return kept
+        try:
             if self._kept is None or self._clock() - self._at > KEPT:
                 self._kept = self._read()
                 self._at = self._clock()
             return self._kept
+        finally:
+            self._lock.release()
 
     def forget(self) -> None:
         """Have the next one taken anew."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -241,6 +243,30 @@ def test_many_who_watch_ask_the_cluster_once() -> None:
     snapshots.forget()
     snapshots.get()
     assert len(taken) == 3
+
+
+def test_who_comes_while_a_cluster_keeps_silent_is_shown_what_was_known() -> None:
+    asked, answer = threading.Event(), threading.Event()
+    readings = iter([Reading(error="first"), Reading(error="second")])
+
+    def read() -> Reading:
+        reading = next(readings)
+        if reading.error == "second":
+            asked.set()
+            assert answer.wait(30)
+        return reading
+
+    now = [0.0]
+    snapshots = Snapshots(read, lambda: now[0])
+    snapshots.get()
+    now[0] = KEPT + 1
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(snapshots.get)
+        assert asked.wait(30)
+        assert snapshots.get().error == "first"
+        answer.set()
+        assert slow.result(30).error == "second"
+    assert snapshots.get().error == "second"
 
 
 def test_airflow_finds_the_page() -> None:

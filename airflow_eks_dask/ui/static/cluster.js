@@ -45,8 +45,11 @@ function facts(cluster) {
     if (since) rows.push([`Lane ${name}`, ["uses it since ", time(since), ", for ", running(since)]]);
   }
   if (cluster.started) rows.push(["Up", ["since ", time(cluster.started), ", for ", running(cluster.started)]]);
-  const versions = Object.entries(cluster.versions).map(([name, version]) => `${name} ${version}`);
-  if (versions.length) rows.push(["Versions", [versions.join(" · ")]]);
+  const versions = said(cluster.versions);
+  if (versions) rows.push(["Versions", [versions]]);
+  for (const [other, number] of workerVersions(cluster)) {
+    rows.push(["Worker versions", [other === versions ? `the same on ${count(number, "worker")}` : `${other} on ${count(number, "worker")}`]]);
+  }
   if (/^https?:/.test(cluster.dashboard ?? "")) {
     rows.push(["Dask dashboard", [link(cluster.dashboard, cluster.dashboard, `dashboard:${cluster.address}`)]]);
   }
@@ -55,6 +58,15 @@ function facts(cluster) {
   }
   if (!rows.length) return null;
   return make("dl", { class: "facts" }, rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+}
+
+const said = (versions) => Object.entries(versions).map((pair) => pair.join(" ")).join(" · ");
+
+/** Return how many workers have which versions. */
+function workerVersions({ workers }) {
+  const counts = new Map();
+  for (const versions of workers.map((worker) => said(worker.versions)).filter(Boolean)) counts.set(versions, (counts.get(versions) ?? 0) + 1);
+  return counts;
 }
 
 function workers(cluster, askToDrain) {

@@ -1,6 +1,6 @@
 // Shows what api/overview tells, every few seconds while somebody looks.
 
-import { age, all, followTheme, make, outward, text, time } from "./parts.js";
+import { age, all, count, followTheme, make, outward, text, time } from "./parts.js";
 import { clusterSection } from "./cluster.js";
 import { historySection, runSections } from "./story.js";
 
@@ -56,7 +56,7 @@ function show(data) {
 function tellNews(data) {
   const now = new Map(data.clusters.map((each) => [each.name, {
     cluster: each.error ? `${each.name}: ${each.error}` : `${each.name} answers`,
-    workers: `${each.workers.length} workers`,
+    workers: count(each.workers.length, "worker"),
     draining: `${each.workers.filter((worker) => worker.state === "draining").length} draining`,
   }]));
   if (before) {
@@ -94,16 +94,19 @@ async function refresh() {
 function askToDrain(cluster, worker) {
   const dialog = $("confirm");
   const cancel = worker.state === "draining";
-  const count = worker.running.length;
+  const tasks = worker.running.length;
   const others = cluster.workers.filter((each) => each.address !== worker.address && each.state === "running").length;
   $("confirm-title").textContent = cancel ? `Keep worker ${worker.name}?` : `Drain worker ${worker.name}?`;
   $("confirm-text").textContent = cancel
     ? `${worker.address} takes new tasks again.`
-    : `${worker.address} takes no new tasks, ${count ? `finishes the ${count === 1 ? "one" : count} it runs` : "has none to finish"}, and leaves.`
+    : `${worker.address} takes no new tasks, ${tasks ? `finishes the ${tasks === 1 ? "one" : tasks} it runs` : "has none to finish"}, and leaves.`
       + (others ? "" : " It is the cluster's last worker: nothing runs there until another one joins.");
   $("confirm-yes").textContent = cancel ? "Keep it" : "Drain it";
   $("confirm-error").hidden = true;
   $("confirm-no").onclick = () => dialog.close();
+  // The button that was pressed may have been made anew meanwhile.
+  const opener = document.activeElement?.dataset?.focus;
+  dialog.onclose = () => document.querySelector(`[data-focus="${CSS.escape(opener ?? "")}"]`)?.focus();
   $("confirm-yes").onclick = () => drain({ cluster: cluster.address, worker: worker.address, cancel });
   dialog.showModal();
 }
