@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eks_dask.helm.values import as_parts
 from airflow_eks_dask.operators.helm import EnsureHelmReleaseOperator, UninstallHelmReleaseOperator
+from airflow_eks_dask.operators.kubernetes import ApplyManifestsOperator, DeleteManifestsOperator
 from airflow_eks_dask.services import METRICS_SERVER, SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_eks_dask.services import ClusterService
+
+_EKS_ADMIN = "eks-admin.yaml"
 
 
 class EnsureClusterServiceOperator(EnsureHelmReleaseOperator):
@@ -85,6 +88,36 @@ class DeleteClusterServiceOperator(UninstallHelmReleaseOperator):
     ) -> None:
         chosen = _chosen(service)
         super().__init__(release=release or chosen.name, namespace=namespace or chosen.namespace, **kwargs)
+
+
+class EnsureEksAdminOperator(ApplyManifestsOperator):
+    """
+    Have the account ``eks-admin`` in the cluster, bound to the role ``cluster-admin``, for people who look after it.
+
+    Nothing runs as it, and it has no lasting token: ``airflow eks-dask dashboard`` asks for one that is good for an
+    hour. Parameters and what is returned are those of :class:`.ApplyManifestsOperator`; ``adopt=True`` takes over an
+    account of that name that was made by hand.
+
+    .. code-block:: python
+
+        EnsureEksAdminOperator(task_id="eks_admin", eks_cluster_name="pipelines")
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(manifests=_EKS_ADMIN, **kwargs)
+
+
+class DeleteEksAdminOperator(DeleteManifestsOperator):
+    """
+    Delete the account ``eks-admin`` and what binds it, if they are ours. Its tokens are good no more.
+
+    .. code-block:: python
+
+        DeleteEksAdminOperator(task_id="no_eks_admin", eks_cluster_name="pipelines")
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(manifests=_EKS_ADMIN, **kwargs)
 
 
 def _chosen(service: str) -> ClusterService:

@@ -15,8 +15,8 @@ from kubernetes.client import ApiException
 
 from airflow_eks_dask.hooks.eks import KubernetesError, kubernetes_errors
 from airflow_eks_dask.hooks.kubernetes import KubernetesCluster
-from airflow_eks_dask.hooks.port_forward import find_target
 from airflow_eks_dask.hooks.secret import read_secret
+from airflow_eks_dask.manifests.pods import held_up, pods_of
 from airflow_eks_dask.resources import waiting
 from airflow_eks_dask.resources.reachability import (
     UnreachedError,
@@ -39,8 +39,8 @@ _PASSING = (408, 429, 500, 502, 503, 504)
 _MOST_FAILURES = 10
 """Looks in a row in which Kubernetes may not answer."""
 
-_EVENTS = 5
-"""How many events of a Service are told, the newest."""
+_MOST_EVENTS = _MOST_REASONS = 5
+"""How many events of a Service are told, the newest, and how many reasons of its pods."""
 
 
 class Step(str, Enum):
@@ -135,7 +135,7 @@ class ServiceAddressWatch:
         self._told: set[str] = set()
         self._failures = 0
         self._step = Step.SERVICE
-        self._uid = ""
+        self._uid, self._selector = "", None
         self._looked = Looked(Step.SERVICE, "it was not looked at")
         self._stack = ExitStack()
 
@@ -222,7 +222,7 @@ class ServiceAddressWatch:
             if error.status == 404:
                 raise UnreachedError("it is not there") from None
             raise
-        self._uid = str(service.metadata.uid)
+        self._uid, self._selector = str(service.metadata.uid), service.spec.selector
         return service
 
     def _authority(self) -> str | None:
@@ -238,13 +238,18 @@ class ServiceAddressWatch:
 
     def _behind(self) -> list[str]:
         """Say why nothing behind the Service may answer."""
-        if self._step not in (Step.TCP, Step.TLS):
+        if self._step not in (Step.TCP, Step.TLS) or not self._selector:
             return []
+        service = {
+            "kind": "Service",
+            "metadata": {"namespace": self._wanted.namespace, "name": self._wanted.service},
+            "spec": {"selector": {"matchLabels": self._selector}},
+        }
         try:
-            find_target(self._client, self._wanted.namespace, self._wanted.service)
+            pods = pods_of(self._client, service)
         except KubernetesError as error:
             return [str(error)]
-        return []
+        return held_up(pods)[:_MOST_REASONS] if pods else ["there is no pod behind it"]
 
     def _events(self) -> list[str]:
         if self._step is Step.SERVICE:
@@ -255,7 +260,7 @@ class ServiceAddressWatch:
         except ApiException as error:
             return [f"its events can't be read: {error.status} {error.reason}"]
         found.sort(key=lambda each: each.last_timestamp or each.event_time or each.metadata.creation_timestamp)
-        return [f"{each.reason}: {' '.join((each.message or '').split())}" for each in found[-_EVENTS:]]
+        return [f"{each.reason}: {' '.join((each.message or '').split())}" for each in found[-_MOST_EVENTS:]]
 
     def _done(self, what: str) -> None:
         self._tell(f"{self._step.value}: {what}")

@@ -13,6 +13,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from airflow_eks_dask.resources.service_address import ServiceAddressWatch
+    from airflow_eks_dask.resources.waiting import Log
+
 
 class ServiceAddressTrigger(BaseTrigger):
     """
@@ -39,11 +42,10 @@ class ServiceAddressTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is an event: with ``address``; with ``late``, what hung and why; or with ``error``."""
-        # Imports the clients of Kubernetes, which takes seconds.
+        watch = await sync_to_async(_watch, thread_sensitive=False)(self.wanted, self.log)
         from airflow_eks_dask.hooks.eks import KubernetesError
-        from airflow_eks_dask.resources.service_address import ServiceAddress, ServiceAddressError, ServiceAddressWatch
+        from airflow_eks_dask.resources.service_address import ServiceAddressError
 
-        watch = ServiceAddressWatch(ServiceAddress.from_json(self.wanted), self.log)
         look = sync_to_async(watch.look, thread_sensitive=False)
         try:
             # Nothing tells us when a name is known or a server listens.
@@ -56,3 +58,10 @@ class ServiceAddressTrigger(BaseTrigger):
         finally:
             watch.close()
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+
+def _watch(wanted: dict[str, Any], log: Log) -> ServiceAddressWatch:
+    """Import the clients of Kubernetes, too, which takes seconds: not in the event loop."""
+    from airflow_eks_dask.resources.service_address import ServiceAddress, ServiceAddressWatch
+
+    return ServiceAddressWatch(ServiceAddress.from_json(wanted), log)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import ssl
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
@@ -13,12 +12,16 @@ import pytest
 import yaml
 from kubernetes import client, config
 
-import airflow_eks_dask
 from airflow_eks_dask.helm.errors import HelmError
 from airflow_eks_dask.hooks.dask_check import DaskClusterError
 from airflow_eks_dask.hooks.eks import KubernetesError
 from airflow_eks_dask.hooks.service_account import request_token
-from airflow_eks_dask.operators.cluster_services import DeleteClusterServiceOperator, EnsureClusterServiceOperator
+from airflow_eks_dask.operators.cluster_services import (
+    DeleteClusterServiceOperator,
+    DeleteEksAdminOperator,
+    EnsureClusterServiceOperator,
+    EnsureEksAdminOperator,
+)
 from airflow_eks_dask.operators.dask_endpoint import VerifyDaskEndpointOperator
 from airflow_eks_dask.services import SERVICES
 from tests.cluster import chart_servers
@@ -28,7 +31,6 @@ from tests.integration.test_tls import make_certificates
 pytestmark = pytest.mark.any_airflow
 
 CONTEXT = {"ti": SimpleNamespace(dag_id="tests", run_id="run", task_id="task", map_index=-1)}
-ADMIN = Path(airflow_eks_dask.__file__).parent / "templates" / "eks-admin.yaml"
 SHOW = """\
 apiVersion: v1
 kind: ConfigMap
@@ -114,8 +116,10 @@ def test_there_are_only_these():
         EnsureClusterServiceOperator(task_id="g", service="grafana")
 
 
-def test_the_administrators_account_has_tokens_for_an_hour_and_may_do_all(api):
-    kubectl("apply", "--server-side", "--field-manager", "airflow-eks-dask", "-f", str(ADMIN))
+def test_the_administrators_account_has_tokens_for_an_hour_and_may_do_all(api, kubernetes):
+    cluster = {"kubeconfig": str(kubernetes), "cluster_name": "tests"}
+    made = EnsureEksAdminOperator(task_id="e", **cluster).execute(CONTEXT)
+    assert [each["action"] for each in made] == ["create", "create"]
     try:
         token = request_token(api, "kube-system", "eks-admin")
         ca = api.configuration.ssl_ca_cert
@@ -129,8 +133,13 @@ def test_the_administrators_account_has_tokens_for_an_hour_and_may_do_all(api):
             answer.raise_for_status()
         lifetime = token.expires.timestamp() - time.time()
         assert 3300 < lifetime < 3700
+        again = EnsureEksAdminOperator(task_id="e", **cluster).execute(CONTEXT)
+        assert [each["action"] for each in again] == ["unchanged", "unchanged"]
     finally:
-        kubectl("delete", "-f", str(ADMIN))
+        gone = DeleteEksAdminOperator(task_id="d", **cluster).execute(CONTEXT)
+    assert [each["action"] for each in gone] == ["delete", "delete"]
+    left = kubectl("get", "clusterrolebinding,serviceaccount", "--all-namespaces", "--output", "name")
+    assert "eks-admin" not in left
 
 
 def test_an_account_that_is_not_there_is_told(api):

@@ -152,15 +152,19 @@ class TestSteps:
         looked = look()
         assert (looked.step, looked.reason.split(" has no")[0]) == (Step.DNS, "scheduler.pipelines.svc")
 
-    def test_nobody_listens_and_no_pod_is_ready(self, look, cluster):
+    def test_nobody_listens_and_why(self, look, cluster):
         port = free_port()
         cluster.put({"ip": "127.0.0.1"}, port=port)
+        refused = f"no connection to 127.0.0.1 port {port}: Connection refused"
         looked = look()
-        assert looked.step is Step.TCP
-        assert looked.reason == (
-            f"no connection to 127.0.0.1 port {port}: Connection refused; "
-            "No pod behind Service pipelines/scheduler is ready. There are: none"
-        )
+        assert (looked.step, looked.reason) == (Step.TCP, f"{refused}; there is no pod behind it")
+        waits = {"name": "scheduler", "ready": False, "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+        waits |= {"image": "i", "imageID": "", "restartCount": 0}
+        pod = {"metadata": {"name": "dask-1"}, "status": {"containerStatuses": [waits]}}
+        cluster.objects[f"{NAMESPACE}/pods"] = {"items": [pod]}
+        assert look().reason == f"{refused}; pod dask-1: container scheduler waits: ImagePullBackOff"
+        cluster.objects[f"{NAMESPACE}/pods"] = 403
+        assert look().reason.startswith(f"{refused}; looking at the pods of Service scheduler: Kubernetes answered 403")
 
     def test_a_connection(self, look, cluster, listener, caplog):
         cluster.put({}, {"ip": "127.0.0.1"}, port=listener)
