@@ -26,6 +26,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65536):
+        raise ArgumentTypeError(f"must be a TCP port, 0 to 65535: {text!r}")
+    return int(text)
+
+
 KEEP = _arg(
     ("--keep", "--keep-ui"),
     help="After the run, keep Airflow and its UI up until Ctrl-C",
@@ -35,30 +41,35 @@ KEEP = _arg(
 PORT = _arg(
     ("--port",),
     help="TCP port of the UI; if it is busy, another one is taken (default: %(default)s)",
-    type=int,
+    metavar="PORT",
+    type=_port,
     default=8080,
 )
 DIRECTORY = _arg(
     ("--directory",),
     help="Directory in which the demo makes one of its own, with configuration, logs and results. Default: the "
     "system's directory for temporary files",
+    metavar="DIRECTORY",
     type=Path,
     default=None,
 )
 TIMEOUT = _arg(
     ("--timeout",),
     help="Seconds that the run of the DAG may take (default: %(default)s)",
-    type=float,
+    metavar="SECONDS",
+    type=_seconds,
     default=600.0,
 )
 DAG = _arg(
     ("--dag",),
     help="DAG of this package to run (default: %(default)s)",
+    metavar="DAG_ID",
     default="sample_etl",
 )
 CERTS_DIRECTORY = _arg(
     ("--directory",),
     help="Directory of the certificates and keys; made, for you alone, if it is missing",
+    metavar="DIRECTORY",
     type=Path,
     required=True,
 )
@@ -74,6 +85,7 @@ CERTS_HOST = _arg(
 CERTS_DAYS = _arg(
     ("--days",),
     help="Days for which the certificates of scheduler, workers and client are valid (default: %(default)s)",
+    metavar="DAYS",
     type=_positive_int(allow_zero=False),
     default=365,
 )
@@ -226,6 +238,6 @@ DASHBOARD_PORT = _arg(
     ("--port",),
     help="TCP port of this machine (default: any that is free)",
     metavar="PORT",
-    type=int,
+    type=_port,
     default=0,
 )

@@ -12,6 +12,8 @@ from rich.console import Console
 
 from airflow_eks_dask import certificates
 from airflow_eks_dask.certificates import AUTHORITY, CertificateError, certificate_file, key_file
+from airflow_eks_dask.cli._errors import CommandError, UsageError, reported
+from airflow_eks_dask.cli._show import print_json
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -49,17 +51,17 @@ def certs(args: Namespace) -> None:
         ``definition``.
     :raises SystemExit: 1 if it failed or a certificate does not serve, 2 if the arguments make no sense.
     """
-    if problem := _misuse(args):
-        Console(stderr=True, soft_wrap=True).print(f"airflow eks-dask certs: {problem}", markup=False, highlight=False)
-        raise SystemExit(2)
     directory = args.directory.absolute()
     now = datetime.now(timezone.utc)
-    try:
-        if not args.check:
-            _make(args, directory, now)
-        examined = certificates.examine(directory, now)
-    except (CertificateError, OSError) as error:
-        raise SystemExit(str(error)) from None
+    with reported("certs"):
+        if problem := _misuse(args):
+            raise UsageError(problem)
+        try:
+            if not args.check:
+                _make(args, directory, now)
+            examined = certificates.examine(directory, now)
+        except (CertificateError, OSError) as error:
+            raise CommandError(str(error)) from None
     how = None if args.check else usage(directory, _scheduler_address(examined))
     _show(examined, how, directory, now, args)
     if any(one.problems for one in examined):
@@ -135,7 +137,7 @@ def _show(examined: Sequence[Examined], how: Usage | None, directory: Path, now:
     rows = [_row(one, now) for one in examined]
     if args.output == "json":
         result: dict[str, Any] = {"directory": str(directory), "certificates": rows}
-        AirflowConsole().print_as_json(result | ({"dask": how.options} if how else {}))
+        print_json(result | ({"dask": how.options} if how else {}))
         return
     # Paths and subjects may hold brackets, which are no markup.
     AirflowConsole(markup=False).print_as(rows, "table")

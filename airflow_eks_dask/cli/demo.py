@@ -18,6 +18,7 @@ from rich.console import Console
 from sqlalchemy import create_engine, func, inspect, select, table
 from sqlalchemy.pool import NullPool
 
+from airflow_eks_dask.cli._errors import CommandError, reported
 from airflow_eks_dask.local.airflow import LocalAirflow
 from airflow_eks_dask.local.client import AirflowApiError, AirflowClient, AirflowWaitError, TaskInstance
 from airflow_eks_dask.local.ports import NoFreePortError
@@ -49,18 +50,17 @@ def demo(args: Namespace) -> None:
     :raises SystemExit: 1 if the demo failed, 128 plus the signal's number if it was ended by a signal.
     """
     console = Console(highlight=False, soft_wrap=True)
-    if missing := missing_modules():
-        raise SystemExit(
-            f"The demo needs {', '.join(missing)}, which is not installed: pip install 'airflow-eks-dask[demo]'"
-        )
     # A line for each request would drown the progress.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    try:
-        with _ended_by_signals():
+    with reported("demo"), _ended_by_signals():
+        if missing := missing_modules():
+            raise CommandError(
+                f"it needs {', '.join(missing)}, which is not installed: pip install 'airflow-eks-dask[demo]'"
+            )
+        try:
             _run(args, console)
-    except (LocalProcessError, NoFreePortError, AirflowWaitError, AirflowApiError) as error:
-        console.print(str(error), markup=False, style="red")
-        raise SystemExit(1) from None
+        except (LocalProcessError, NoFreePortError, AirflowWaitError, AirflowApiError) as error:
+            raise CommandError(str(error)) from None
 
 
 def missing_modules(needed: Sequence[str] = NEEDED) -> list[str]:
@@ -123,10 +123,7 @@ class Progress:
 
 
 def _run(args: Namespace, console: Console) -> None:
-    if args.directory is not None:
-        args.directory.mkdir(parents=True, exist_ok=True)
-    # One for each run: two demos at a time do not meet, and earlier results stay.
-    home = Path(tempfile.mkdtemp(prefix="airflow-eks-dask-demo-", dir=args.directory))
+    home = _new_home(args.directory)
     progress = Progress(console)
     console.print(f"Everything the demo writes is in {home}", markup=False)
     with ExitStack() as stack:
@@ -158,6 +155,16 @@ def _run(args: Namespace, console: Console) -> None:
             _keep(console, airflow, postgres)
         console.print("Ending everything that was started", markup=False)
     console.print(f"Logs and results stay in {home}. To remove them: rm -r {home}", markup=False)
+
+
+def _new_home(directory: Path | None) -> Path:
+    """Make a directory for this run: two demos at a time do not meet, and earlier results stay."""
+    try:
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="airflow-eks-dask-demo-", dir=directory))
+    except OSError as error:
+        raise CommandError(f"no directory can be made in {error.filename}: {error.strerror}") from None
 
 
 def _show_results(console: Console, client: AirflowClient, dag_id: str, run_id: str, postgres: PostgresServer) -> None:

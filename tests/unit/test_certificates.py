@@ -315,18 +315,14 @@ class TestCommand:
         """Run the command on a directory and return exit code, output and errors."""
 
         def run(*words, directory=tmp_path / "tls"):
-            code: str | int | None = 0
+            code = 0
             try:
                 certs(get_parser().parse_args(["eks-dask", "certs", "--directory", str(directory), *words]))
             except SystemExit as end:
                 code = end.code
             output = capsys.readouterr()
             assert "PRIVATE" not in output.out + output.err
-            # Python prints a text and exits with 1.
-            errors = output.err + (code if isinstance(code, str) else "")
-            return SimpleNamespace(
-                code=1 if isinstance(code, str) else code, out=output.out, err=errors, directory=directory
-            )
+            return SimpleNamespace(code=code, out=output.out, err=output.err, directory=directory)
 
         return run
 

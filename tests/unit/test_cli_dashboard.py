@@ -37,7 +37,7 @@ def failure(capsys, *words):
         (("--cluster", "a", "--kubeconfig", "f"), "choose one"),
         (("--region", "eu-central-1"), "--region and --aws-conn-id go with --cluster"),
         (("--account", "eks-admin"), "--account 'eks-admin' must look like namespace/name"),
-        (("--port", "70000"), "--port 70000 is no port"),
+        (("--port", "70000"), "argument --port: must be a TCP port, 0 to 65535: '70000'"),
     ],
 )
 def test_what_makes_no_sense(capsys, words, message):
