@@ -41,7 +41,7 @@ class ServiceAddressSensor(KubernetesOperator, BaseSensorOperator):
             task_id="dask_address",
             namespace="pipelines",
             service="pipeline-scheduler",
-            tls_secret="pipelines/dask-client-tls",
+            tls_secret="pipelines/pipeline-client-tls",
             eks_cluster_name="pipelines",
             deferrable=True,
             queue="local",
