@@ -9,6 +9,8 @@ from airflow.sdk import DAG
 
 from airflow_eks_dask.bootstrap import aws
 from airflow_eks_dask.bootstrap.form import bootstrap_form
+from airflow_eks_dask.bootstrap.hand_over import hand_over_group
+from airflow_eks_dask.bootstrap.kubernetes import pipeline_group, services_group, verify_group
 from airflow_eks_dask.bootstrap.planning import plan_group
 from airflow_eks_dask.bootstrap.preflight import preflight_group
 from airflow_eks_dask.bootstrap.runs import BOOTSTRAP, refuse_second
@@ -52,4 +54,19 @@ def bootstrap_dag(doc: str | None, **defaults: Any) -> DAG:
         built = aws.build()
         preflight >> plan
         plan >> [built.groups[name] for name in ("network", "roles", "database", "bucket")]
+        _in_kubernetes(built)
     return dag
+
+
+def _in_kubernetes(built: aws.Built) -> None:
+    """Make what comes after AWS."""
+    services, verify = services_group(), verify_group()
+    pipeline = pipeline_group()
+    hand_over, summary = hand_over_group()
+    addons = built.groups["addons"]
+    built.tasks["cluster.cluster"] >> pipeline["certificates"]
+    # Pods that start before have no way to AWS, and no names.
+    [addons, built.tasks["access.worker_role"]] >> pipeline["release"]
+    addons >> services
+    pipeline["address"] >> verify >> hand_over
+    [*(built.groups[name] for name in ("database", "bucket", "access")), services] >> summary

@@ -12,6 +12,7 @@ from airflow_eks_dask.bootstrap import remembered
 from airflow_eks_dask.bootstrap.parts import all_parts
 from airflow_eks_dask.bootstrap.settings import Settings
 from airflow_eks_dask.bootstrap.templates import has_output, returned, setting
+from airflow_eks_dask.bootstrap.values import chart_values
 from airflow_eks_dask.hooks.airflow_api import AirflowApi, AirflowApiError, find_api
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.hooks.dask import ownership_mark
@@ -47,7 +48,8 @@ class FormOperator(TextOperator):
     """
     Finds out what a form means for the account of the credentials.
 
-    Returns ``settings``; ``wanted``, the fields of all parts by name; and ``preflight``, what is to be checked.
+    Returns ``settings``; ``known_as``, what the cluster is called; ``wanted``, the fields of all parts by name;
+    ``preflight``, what is to be checked; and ``values`` of the chart.
 
     :param aws_conn_id: Airflow connection of type AWS.
     :param region_name: Region; empty for the connection's own.
@@ -75,7 +77,13 @@ class FormOperator(TextOperator):
         """
         settings = self.read(context["params"])
         AwsConsoleLink.leave(context, self, self.aws, clusters)
-        return {"settings": settings.to_json(), "wanted": wanted_of(settings), "preflight": preflight_of(settings)}
+        return {
+            "settings": settings.to_json(),
+            "known_as": settings.known_as,
+            "wanted": wanted_of(settings),
+            "preflight": preflight_of(settings),
+            "values": chart_values(settings),
+        }
 
     def read(self, params: Mapping[str, Any]) -> Settings:
         """

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowNotFoundException
+
 from airflow_eks_dask.hooks.kubernetes import KubernetesCluster
+from airflow_eks_dask.links.aws import AwsConsoleLink
 from airflow_eks_dask.operators._text import TextOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from airflow.sdk import Context
 
 FIELDS = tuple(each.name for each in fields(KubernetesCluster))
 _SECRET = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
@@ -30,6 +36,7 @@ class KubernetesOperator(TextOperator):
     """
 
     template_fields: Sequence[str] = FIELDS
+    operator_extra_links = (AwsConsoleLink(),)
 
     def __init__(
         self,
@@ -49,6 +56,20 @@ class KubernetesOperator(TextOperator):
         self.kubernetes_conn_id = kubernetes_conn_id
         self.kubeconfig = kubeconfig
         self.cluster_context = cluster_context
+
+    def pre_execute(self, context: Context) -> None:
+        """Leave a link to the cluster, if it is on EKS."""
+        if self.eks_cluster_name:
+            # Imports boto3, which DAG files do without.
+            from botocore.exceptions import BotoCoreError, ClientError
+
+            from airflow_eks_dask.hooks.aws import AwsClients
+
+            path = f"eks/clusters/{self.eks_cluster_name}"
+            aws = AwsClients(self.aws_conn_id, self.region_name)
+            # What is wrong with connection or region, the task itself tells.
+            with suppress(ValueError, AirflowNotFoundException, BotoCoreError, ClientError):
+                AwsConsoleLink.leave(context, self, aws, lambda region: f"{path}?region={region}")
 
     @cached_property
     def cluster(self) -> KubernetesCluster:

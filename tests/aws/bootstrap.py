@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from airflow_eks_dask.hooks.aws import AwsClients
 
+IN_KUBERNETES = ("services", "pipeline", "verify", "hand_over")
+"""The groups of tasks that need more than AWS; they are not run."""
+
 REACHABLE = {"execution_api_url": "https://airflow.example.com/execution/", "image_repository": "example.com/pipelines"}
 
 
@@ -52,6 +55,8 @@ class BootstrapRun(Run):
         for task in in_order(self.dag):
             if until and task.task_id.startswith(f"{until}."):
                 break
+            if task.task_id.partition(".")[0] in IN_KUBERNETES:
+                continue
             if task.upstream_task_ids & self.skipped or isinstance(task, MappedOperator):
                 self.skipped.add(task.task_id)
             elif task.task_id not in self.skipped:

@@ -179,3 +179,34 @@ def test_each_task_that_works_in_aws_leads_to_the_console(start):
     made = {name for name in run.results if name.split(".")[1] not in ("choose", "is_wanted", "go_on", "remember")}
     assert run.links.keys() == made - {"access.each_admin"}
     assert all(link.startswith("https://console.aws.amazon.com/") for link in run.links.values())
+
+
+def test_the_note_says_what_was_made_and_what_comes_next(start, api):
+    run = start().run()
+    run.results["hand_over.publish"] = {"address": "tls://10.20.0.9:8786", "slots": 8}
+    note = run.execute(run.dag.get_task("hand_over.summary"))
+    assert api.runs[0]["note"] == note
+    assert len(note) < 1000
+    for words in (
+        "**pipelines (eu-central-1) runs Airflow's tasks**: 8 slots at `tls://10.20.0.9:8786`, Kubernetes 1.",
+        "airflow eks-dask kubeconfig --cluster pipelines --region eu-central-1",
+        "airflow eks-dask dashboard",
+        ".rds.amazonaws.com`",
+        "`pipelines-123456789012-eu-central-1-data`",
+        "`eks_dask_teardown`",
+    ):
+        assert words in note
+
+
+def test_the_note_is_silent_about_what_is_not_there(start):
+    run = start(database="none", bucket=False, dashboard=False).run()
+    run.results["hand_over.publish"] = {"address": "tls://10.20.0.9:8786", "slots": 8}
+    note = run.execute(run.dag.get_task("hand_over.summary"))
+    assert not [word for word in ("PostgreSQL", "Bucket", "Headlamp") if word in note]
+
+
+def test_a_note_that_can_not_be_written_fails_nothing(start, api, caplog):
+    run = start(plan_only=True)
+    api.runs = []
+    run.run()
+    assert "The note of the run could not be written" in caplog.text
