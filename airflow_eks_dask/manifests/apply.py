@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_eks_dask.manifests import ownership
 from airflow_eks_dask.manifests.api import NOT_FOUND, RefusedError, object_api
 from airflow_eks_dask.manifests.difference import difference, essential
+from airflow_eks_dask.manifests.documents import with_encoded_data
 from airflow_eks_dask.manifests.errors import ManifestError
 from airflow_eks_dask.manifests.objects import Change, ObjectAction, Reference
 from airflow_eks_dask.manifests.order import FIRST, sorted_for_apply
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from airflow_eks_dask.manifests.api import ObjectApi
 
+
+_NEW_NAMESPACE = ("Namespace", ObjectAction.CREATE)
 
 _NO_DRY_RUN = "does not support dry run"
 """What the server says of a webhook with effects."""
@@ -61,8 +64,8 @@ def apply(
     """
     Apply manifests by the server, and return what that came to, in the order of applying.
 
-    Nothing is written before all of it is known to be in order. Namespaces and definitions of kinds go first. It does
-    not wait until anything runs.
+    Nothing is written before all of it is known to be in order. Namespaces and definitions of kinds go first; what
+    needs one that was not there is tried when it is. It does not wait until anything runs.
 
     :param client: Of the cluster.
     :param documents: The manifests; lists among them are taken apart.
@@ -89,12 +92,20 @@ def apply(
         changes = _rehearsed(api, wanted, how)
         if dry_run:
             return changes
-        to_do = [each.reference for each in changes if each.action is not ObjectAction.UNCHANGED]
-        _write(api, {each: wanted[each] for each in to_do if each.kind in FIRST}, how)
+        untried = {each for each in wanted if not _can_be_tried(api, each, changes)}
+        _write(api, wanted, [each for each in changes if each.reference.kind in FIRST], how)
         definitions = {each: wanted[each] for each in wanted if each.kind == "CustomResourceDefinition"}
         wait_until_served(api, definitions, deadline=deadline, poll_interval=poll_interval)
-        _write(api, {each: wanted[each] for each in to_do if each.kind not in FIRST}, how)
+        tried = {each.reference: each for each in _rehearsed(api, {each: wanted[each] for each in untried}, how)}
+        changes = [tried.get(each.reference, each) for each in changes]
+        _write(api, wanted, [each for each in changes if each.reference.kind not in FIRST], how)
         return changes
+
+
+def _can_be_tried(api: ObjectApi, reference: Reference, changes: Iterable[Change]) -> bool:
+    """Whether the kind and the namespace of an object are there before anything is applied."""
+    made = {each.reference.name for each in changes if (each.reference.kind, each.action) == _NEW_NAMESPACE}
+    return reference.namespace not in made and api.kind(reference.api_version, reference.kind) is not None
 
 
 def _rehearsed(api: ObjectApi, wanted: Mapping[Reference, Mapping[str, Any]], how: _How) -> list[Change]:
@@ -141,11 +152,13 @@ def _creation(reference: Reference, document: Mapping[str, Any], how: _How, reas
     return Change(reference, ObjectAction.CREATE, tuple(lines), reason)
 
 
-def _write(api: ObjectApi, wanted: Mapping[Reference, Mapping[str, Any]], how: _How) -> None:
-    for reference, document in wanted.items():
-        _log.info("Applying %s", reference)
+def _write(api: ObjectApi, wanted: Mapping[Reference, Mapping[str, Any]], changes: Iterable[Change], how: _How) -> None:
+    for change in changes:
+        if change.action is ObjectAction.UNCHANGED:
+            continue
+        _log.info("Applying %s", change.reference)
         try:
-            _applied(api, reference, document, how, dry_run=False)
+            _applied(api, change.reference, wanted[change.reference], how, dry_run=False)
         except RefusedError as error:
             raise ManifestError(str(error)) from None
 
@@ -166,7 +179,7 @@ def _applied(
 
 
 def _body(reference: Reference, document: Mapping[str, Any], how: _How) -> dict[str, Any]:
-    body = ownership.labelled(document, how.owner)
+    body = ownership.labelled(with_encoded_data(document), how.owner)
     if reference.namespace:
         body["metadata"]["namespace"] = reference.namespace
     return body

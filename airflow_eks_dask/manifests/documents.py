@@ -89,6 +89,19 @@ def secret_values(documents: Iterable[Any]) -> Iterator[str]:
                     yield plain
 
 
+def with_encoded_data(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """
+    Return a Secret with all that it holds in ``data``; anything else as it is.
+
+    The server moves ``stringData`` there, but does not take away what was once moved and is said no more.
+    """
+    if document.get("kind") != "Secret" or not document.get("stringData"):
+        return document
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in document["stringData"].items()}
+    rest = {key: value for key, value in document.items() if key != "stringData"}
+    return {**rest, "data": {**(document.get("data") or {}), **encoded}}
+
+
 def _problems(document: Any) -> list[str]:
     if not isinstance(document, Mapping):
         return [f"it is no mapping, but a {type(document).__name__}"]

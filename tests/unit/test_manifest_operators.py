@@ -101,7 +101,7 @@ class TestApply:
     def test_templates_are_rendered_when_it_runs_and_not_kept(self, make, server):
         operator = make(ApplyManifestsOperator, [SECRET])
         operator.execute({"ti": Run(), "params": {"password": "hunter2"}})
-        assert server.get("Secret", "s")["stringData"] == {"password": "hunter2"}
+        assert server.get("Secret", "s")["data"] == {"password": "aHVudGVyMg=="}
         assert "hunter2" not in str({name: getattr(operator, name) for name in operator.template_fields})
         assert operator._manifests == [SECRET]
 

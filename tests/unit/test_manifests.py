@@ -120,6 +120,12 @@ class TestApply:
         assert "-  size: '3'" in change.difference
         assert server.get("ConfigMap", "settings")["data"] == {"colour": "red", "theirs": "x"}
 
+    def test_what_a_secret_holds_no_more_is_taken_away(self, server, client):
+        applied(client, manifest("Secret", "s", data={"old": "b2xk"}, stringData={"user": "clara", "password": "x"}))
+        assert server.get("Secret", "s")["data"] == {"old": "b2xk", "user": "Y2xhcmE=", "password": "eA=="}
+        applied(client, manifest("Secret", "s", stringData={"user": "clara"}))
+        assert server.get("Secret", "s")["data"] == {"user": "Y2xhcmE="}
+
     def test_status_and_what_the_server_counts_are_no_change(self, server, client):
         applied(client, manifest("Deployment", "d", "apps/v1", spec={"replicas": 1}))
         server.set_status("Deployment", "d", {"replicas": 1})
@@ -218,6 +224,15 @@ class TestBadInput:
         nobody.retries = False
         with ApiClient(nobody) as client, pytest.raises(KubernetesError, match="was not reached"):
             applied(client, config())
+
+    def test_what_could_not_be_tried_before_is_tried_before_the_rest_is_written(self, server, client):
+        server.refusals = {"one": (422, "Thing is invalid: spec.size: must be even"), "bad": (422, "no")}
+        with pytest.raises(ManifestError) as told:
+            applied(client, *ALL, config("bad", namespace="things"))
+        assert "spec.size: must be even" in str(told.value)
+        assert "ConfigMap things/bad" in str(told.value)
+        assert server.get("Namespace", "things")
+        assert server.get("ConfigMap", "settings") is None
 
     def test_a_kind_that_is_never_served(self, server, client):
         server.looks_until_established = 10**6
