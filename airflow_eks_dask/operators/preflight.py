@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import suppress
+from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +19,7 @@ from airflow_eks_dask.preflight.finding import Severity
 from airflow_eks_dask.preflight.wanted import Wanted
 from airflow_eks_dask.resources import validation
 from airflow_eks_dask.resources.base import ResourceError
+from airflow_eks_dask.resources.wanted_state import needed_fields, read_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +33,8 @@ FINDINGS_KEY = "findings"
 def _with_fields_of_wanted(signature: inspect.Signature) -> inspect.Signature:
     """Return a signature with the fields of Wanted instead of ``**kwargs`` alone: Airflow reads it for default_args."""
     own = list(signature.parameters.values())
-    fields = inspect.signature(Wanted).parameters.values()
-    return signature.replace(parameters=[*own[:-1], *fields, own[-1]])
+    parameters = inspect.signature(Wanted).parameters.values()
+    return signature.replace(parameters=[*own[:-1], *parameters, own[-1]])
 
 
 class PreflightOperator(TextOperator):
@@ -67,7 +69,8 @@ class PreflightOperator(TextOperator):
     def __init__(
         self, *, aws_conn_id: str | None = "aws_default", region_name: str | None = None, **kwargs: Any
     ) -> None:
-        wanted = {name: kwargs.pop(name) for name in Wanted.field_names() if name in kwargs}
+        names = [each.name for each in fields(Wanted)]
+        wanted = {name: kwargs.pop(name) for name in names if name in kwargs}
         super().__init__(**kwargs)
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
@@ -87,8 +90,11 @@ class PreflightOperator(TextOperator):
         :return: What they found.
         :raises ResourceError: Something is wrong with what is wanted, or would stop the bootstrap.
         """
-        wanted = Wanted(**self.wanted)
-        problems = wanted.problems()
+        read, unread = read_wanted(Wanted, self.wanted)
+        problems = list(unread.values())
+        if not needed_fields(Wanted) & set(unread):
+            wanted = Wanted(**read)
+            problems += wanted.problems()
         if self.region_name:
             problems += validation.region(self.region_name)
         if problems:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -57,19 +57,12 @@ class Wanted:
     image: str = ""
     policy: dict[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def field_names(cls) -> tuple[str, ...]:
-        """Return the names of the fields."""
-        return tuple(each.name for each in fields(cls))
-
     def problems(self) -> list[str]:
         """Return all that is wrong with it, without asking AWS."""
         problems = [
             *validation.cluster_name(self.cluster_name),
             *validation.matches("kubernetes_version", self.kubernetes_version, cluster_versions.VERSION, _VERSIONS),
-            *validation.whole_number("max_nodes", self.max_nodes, 0),
-            *validation.boolean("spot", self.spot),
-            *validation.boolean("endpoint_private_access", self.endpoint_private_access),
+            *validation.at_least("max_nodes", self.max_nodes, 0),
             *validation.all_match(
                 "instance_types", self.instance_types, validation.INSTANCE_TYPE, "a type such as m7i.large"
             ),

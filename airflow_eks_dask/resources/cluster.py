@@ -104,11 +104,8 @@ class EksCluster(EksResource):
         return f"eks/clusters/{self.cluster_name}?region={region}"
 
     def identity_problems(self) -> list[str]:
-        """Return what is wrong with its name, and with what deleting is told."""
-        return [
-            *validation.cluster_name(self.cluster_name),
-            *validation.boolean("lift_deletion_protection", self.lift_deletion_protection),
-        ]
+        """Return what is wrong with its name."""
+        return validation.cluster_name(self.cluster_name)
 
     def problems(self) -> list[str]:
         """Return all that is wrong with what is wanted; of an existing cluster only the name is needed."""
@@ -129,8 +126,6 @@ class EksCluster(EksResource):
             problems += validation.network("service_cidr", self.service_cidr)
         for cidr in [] if is_unknown(self.public_access_cidrs) else self.public_access_cidrs:
             problems += validation.network("public_access_cidrs", cidr)
-        for flag in ("endpoint_private_access", "creator_is_admin", "deletion_protection"):
-            problems += validation.boolean(flag, getattr(self, flag))
         for log_type in self.log_types:
             problems += validation.one_of("log_types", log_type, LOG_TYPES)
         return [

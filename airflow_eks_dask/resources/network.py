@@ -96,7 +96,6 @@ class Network(Stack):
         problems = validation.network("cidr", self.cidr)
         if not problems and self.cidr != UNKNOWN and ipaddress.IPv4Network(self.cidr).prefixlen not in _PREFIXES:
             problems.append(f"cidr = {self.cidr!r}: must be from /{_PREFIXES[0]} to /{_PREFIXES[-1]}")
-        problems += validation.boolean("public_subnets", self.public_subnets)
         if self.zones not in (*ZONES, UNKNOWN):
             problems.append(f"zones = {self.zones}: must be {ZONES[0]} or {ZONES[-1]}")
         problems += validation.all_match(

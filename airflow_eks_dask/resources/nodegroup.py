@@ -141,8 +141,6 @@ class EksNodegroup(EksPart):
             *validation.all_match("instance_types", self.instance_types, validation.INSTANCE_TYPE, what),
             *validation.one_of("ami_type", self.ami_type, AMI_TYPES),
             *validation.one_of("capacity_type", self.capacity_type, CAPACITY_TYPES),
-            *validation.boolean("force_upgrade", self.force_upgrade),
-            *validation.boolean("replace", self.replace),
             *self._size_problems(),
             *self._taint_problems(),
             *self._template_problems(),
@@ -150,13 +148,13 @@ class EksNodegroup(EksPart):
 
     def _size_problems(self) -> list[str]:
         problems = [
-            *validation.whole_number("min_size", self.min_size, 0),
-            *validation.whole_number("max_size", self.max_size, 1),
+            *validation.at_least("min_size", self.min_size, 0),
+            *validation.at_least("max_size", self.max_size, 1),
         ]
         if self.desired_size is not None:
-            problems += validation.whole_number("desired_size", self.desired_size, 0)
+            problems += validation.at_least("desired_size", self.desired_size, 0)
         if self.disk_size is not None:
-            problems += validation.whole_number("disk_size", self.disk_size, 1)
+            problems += validation.at_least("disk_size", self.disk_size, 1)
         sizes = [self.min_size, self.first_size, self.max_size]
         if not problems and not any(is_unknown(size) for size in sizes) and sizes != sorted(sizes):
             problems.append(f"min_size, desired_size, max_size = {', '.join(map(str, sizes))}: must not descend")

@@ -112,7 +112,7 @@ class SelfManagedNodegroup(Stack):
             ),
             *validation.one_of("capacity_type", self.capacity_type, CAPACITY_TYPES),
             *validation.one_of("architecture", self.architecture, ARCHITECTURES),
-            *validation.whole_number("disk_size", self.disk_size, 20),
+            *validation.at_least("disk_size", self.disk_size, 20),
             *self._size_problems(),
             *self._label_problems(),
             *self._taint_problems(),
@@ -129,8 +129,8 @@ class SelfManagedNodegroup(Stack):
 
     def _size_problems(self) -> list[str]:
         problems = [
-            *validation.whole_number("min_size", self.min_size, 0),
-            *validation.whole_number("max_size", self.max_size, 1),
+            *validation.at_least("min_size", self.min_size, 0),
+            *validation.at_least("max_size", self.max_size, 1),
         ]
         sizes = [self.min_size, self.max_size]
         if not problems and not any(is_unknown(size) for size in sizes) and sizes != sorted(sizes):

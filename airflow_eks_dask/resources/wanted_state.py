@@ -13,19 +13,20 @@ from airflow_eks_dask.resources.base import UNKNOWN
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from _typeshed import DataclassInstance
     from pydantic_core import ErrorDetails
 
-    from airflow_eks_dask.resources.base import Resource
 
-
-def read_wanted(resource_class: type[Resource], given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def read_wanted(
+    resource_class: type[DataclassInstance], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """
     Return the fields as they are declared; and why others can't be read so, by field.
 
     A template makes texts: ``"3"`` stands for a number where one is due, ``"false"`` for a truth value. Nothing else is
     taken for what it is not.
 
-    :param resource_class: Whose fields they are.
+    :param resource_class: Whose fields they are; or another dataclass that tells what is wanted.
     :param given: Values by field; those that are missing have defaults, or are among what can't be read.
     """
     adapters = _adapters(resource_class)
@@ -43,15 +44,15 @@ def read_wanted(resource_class: type[Resource], given: Mapping[str, Any]) -> tup
     return read, unread
 
 
-def needed_fields(resource_class: type[Resource]) -> set[str]:
+def needed_fields(resource_class: type[DataclassInstance]) -> set[str]:
     """Return the names of the fields that have no default."""
     return {each.name for each in fields(resource_class) if each.default is each.default_factory is MISSING}
 
 
 @cache
-def _adapters(resource_class: type[Resource]) -> dict[str, TypeAdapter[Any]]:
+def _adapters(resource_class: type[DataclassInstance]) -> dict[str, TypeAdapter[Any]]:
     hints = get_type_hints(resource_class)
-    return {name: TypeAdapter(hints[name]) for name in resource_class.field_names()}
+    return {each.name: TypeAdapter(hints[each.name]) for each in fields(resource_class)}
 
 
 def _told(name: str, error: ErrorDetails) -> str:

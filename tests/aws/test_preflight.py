@@ -540,9 +540,12 @@ def test_bad_input_is_refused_before_aws_is_asked(simulation):
         instance_types=["large"],
         region_name="Frankfurt",
         bucket_name="NO",
+        max_nodes="many",
+        spot="perhaps",
     )
     with pytest.raises(ResourceError) as caught:
         operator.execute({"ti": Task()})
-    for name in ("cluster_name", "cidr", "kubernetes_version", "instance_types", "region_name", "bucket_name"):
+    names = ("cluster_name", "cidr", "kubernetes_version", "instance_types", "region_name", "bucket_name")
+    for name in (*names, "max_nodes", "spot"):
         assert name in str(caught.value)
     assert simulation.calls() == []

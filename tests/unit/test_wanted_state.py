@@ -6,6 +6,7 @@ import pytest
 
 from airflow_eks_dask.operators.eks import EnsureNodegroupOperator
 from airflow_eks_dask.operators.resource import EnsureOperator
+from airflow_eks_dask.preflight.wanted import Wanted
 from airflow_eks_dask.resources.base import UNKNOWN, ResourceError
 from airflow_eks_dask.resources.bucket import Bucket
 from airflow_eks_dask.resources.nodegroup import EksNodegroup
@@ -31,6 +32,11 @@ def test_texts_of_templates_become_what_they_stand_for():
     fields, problems = read_wanted(EksNodegroup, given)
     assert not problems
     assert fields == {**given, "min_size": 2, "existing": False}
+
+
+def test_so_do_those_of_what_a_bootstrap_is_to_make():
+    given = {"cluster_name": "pipelines", "max_nodes": "4", "spot": "true", "zones": 3}
+    assert read_wanted(Wanted, given) == ({**given, "max_nodes": 4, "spot": True}, {})
 
 
 def test_all_that_is_wrong_is_said_at_once():
