@@ -77,7 +77,7 @@ def namespace_problems(namespace: object) -> list[str]:
 
 
 def secret_values(documents: Iterable[Any]) -> Iterator[str]:
-    """Yield what Secrets hold, as it is written and as it is meant."""
+    """Yield what Secrets hold, in clear and in base64."""
     for document in documents:
         if not isinstance(document, Mapping) or document.get("kind") != "Secret":
             continue
@@ -85,8 +85,8 @@ def secret_values(documents: Iterable[Any]) -> Iterator[str]:
             values = document.get(part)
             for value in values.values() if isinstance(values, Mapping) else ():
                 yield str(value)
-                if part == "data" and (plain := _decoded(value)):
-                    yield plain
+                if other := _decoded(value) if part == "data" else _encoded(str(value)):
+                    yield other
 
 
 def with_encoded_data(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -97,7 +97,7 @@ def with_encoded_data(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     if document.get("kind") != "Secret" or not document.get("stringData"):
         return document
-    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in document["stringData"].items()}
+    encoded = {key: _encoded(value) for key, value in document["stringData"].items()}
     rest = {key: value for key, value in document.items() if key != "stringData"}
     return {**rest, "data": {**(document.get("data") or {}), **encoded}}
 
@@ -156,6 +156,10 @@ def _secret_problems(document: Mapping[str, Any]) -> list[str]:
             elif part == "data" and _decoded(value) is None:
                 found.append(f"data[{key}] is not in base64: stringData takes it as it is")
     return found
+
+
+def _encoded(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()
 
 
 def _decoded(value: Any) -> str | None:

@@ -124,12 +124,15 @@ class ManifestsOperator(KubernetesOperator):
         return documents
 
     def _show(self, context: Context, changes: Sequence[Change]) -> None:
+        dry_run = is_true(self.is_dry_run)
         for change in changes:
             reason = f" ({change.reason})" if change.reason else ""
             self.log.info("%s: %s%s", change.reference, change.action.value, reason)
-            for line in change.difference:
-                self.log.info("%s", line)
-        if is_true(self.is_dry_run):
+            # What is new is long, and known: it is in the manifests.
+            if dry_run or change.action is ObjectAction.CHANGE:
+                for line in change.difference:
+                    self.log.info("%s", line)
+        if dry_run:
             plan = _plan(self._owner, changes)
             context["ti"].xcom_push(key=PLAN_KEY, value=plan.summary() | {"monthly_cost": 0.0})
 

@@ -124,8 +124,8 @@ class DeleteManifestsOperator(ManifestsOperator):
     Have the objects be gone that manifests describe, where they are ours; wait until they are.
 
     They go in reverse order, custom resources before all else, so that what runs in the cluster can clean up after
-    them. What is not ours stays, and is told; but with a Namespace goes all that is in it. Where nothing is, nothing
-    happens.
+    them. What is not ours stays, and is told; but with a Namespace goes all that is in it, and with a definition of
+    a kind all that is of that kind. Where nothing is, nothing happens.
 
     Returns ``object`` and ``action`` of each: ``delete``, ``absent``, or ``keep``.
 

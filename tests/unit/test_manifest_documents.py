@@ -126,7 +126,7 @@ class TestProblems:
 
     def test_what_secrets_hold(self):
         secret = {"kind": "Secret", "data": {"a": base64.b64encode(b"hunter2").decode()}, "stringData": {"b": "clear"}}
-        assert list(secret_values([secret, ONE, "text"])) == ["aHVudGVyMg==", "hunter2", "clear"]
+        assert list(secret_values([secret, ONE, "text"])) == ["aHVudGVyMg==", "hunter2", "clear", "Y2xlYXI="]
 
     @pytest.mark.parametrize("owner", ["", "-a", "a" * 64, None, "a b"])
     def test_owners_that_can_be_no_label(self, owner):

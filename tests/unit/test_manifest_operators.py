@@ -109,7 +109,7 @@ class TestApply:
         masked = []
         monkeypatch.setattr("airflow_eks_dask.operators._manifests.mask_secret", masked.append)
         apply({**SECRET, "data": {"token": "aHVudGVyMg=="}, "stringData": {"password": "swordfish"}})
-        assert masked == ["aHVudGVyMg==", "hunter2", "swordfish"]
+        assert masked == ["aHVudGVyMg==", "hunter2", "swordfish", "c3dvcmRmaXNo"]
 
     def test_what_another_task_returns_comes_before_it(self, make):
         @task
