@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import yaml  # type: ignore[import-untyped]
 
 from airflow_eks_dask.cli._errors import CommandError
+from airflow_eks_dask.hooks.kubernetes import read_kubeconfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-LISTS = ("clusters", "contexts", "users")
 
 
 @dataclass(frozen=True)
@@ -50,17 +49,9 @@ def read(file: Path) -> dict[str, Any]:
     :raises CommandError: It is none.
     """
     try:
-        content = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CommandError(f"{file} is not valid YAML, and is left as it is: {error}") from None
-    if content is None:
-        return {}
-    lists = [content.get(name) or [] for name in LISTS] if isinstance(content, dict) else [None]
-    if not all(
-        isinstance(each, list) and all(isinstance(one, dict) and "name" in one for one in each) for each in lists
-    ):
-        raise CommandError(f"{file} is no kubeconfig, and is left as it is. Choose another with --file")
-    return dict(content)
+        return read_kubeconfig(file)
+    except ValueError as error:
+        raise CommandError(f"the file is left as it is, choose another with --file: {error}") from None
 
 
 def with_access(content: Mapping[str, Any], access: Access) -> dict[str, Any]:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """What a pod knows about the cluster it is in."""
 
+LISTS = ("clusters", "contexts", "users")
+"""What a kubeconfig has lists of; each entry has a name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class KubernetesCluster:
@@ -187,12 +190,33 @@ def _pod_document() -> dict[str, Any]:
     )
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_kubeconfig(file: Path) -> dict[str, Any]:
+    """
+    Read a kubeconfig; an empty file holds nothing.
+
+    :raises ValueError: It is none.
+    :raises OSError: There is no such file, or it may not be read.
+    """
     import yaml
 
     try:
-        document = _checked(yaml.safe_load(file.read_text()), str(file))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(file.read_text())
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{file} is not valid YAML: {error}") from error
+    if content is None:
+        return {}
+    lists = [content.get(name) or [] for name in LISTS] if isinstance(content, dict) else [None]
+    if not all(
+        isinstance(each, list) and all(isinstance(one, dict) and "name" in one for one in each) for each in lists
+    ):
+        raise ValueError(f"{file} is no kubeconfig")
+    return dict(content)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        document = _checked(read_kubeconfig(file), str(file))
+    except OSError as error:
         raise ValueError(f"{file} could not be read as a kubeconfig: {error}") from error
     paths = {"cluster": ("certificate-authority",), "user": ("client-certificate", "client-key", "tokenFile")}
     for kind, names in paths.items():
@@ -214,7 +238,7 @@ def _merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for document in documents:
         for key, value in document.items():
-            if key not in ("clusters", "users", "contexts"):
+            if key not in LISTS:
                 merged.setdefault(key, value)
                 continue
             entries = merged.setdefault(key, [])

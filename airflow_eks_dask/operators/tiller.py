@@ -59,7 +59,7 @@ class RemoveTillerOperator(KubernetesOperator):
         :raises ValueError: Something is wrong with the parameters.
         """
         # Imports the clients of Kubernetes, which takes seconds.
-        from airflow_eks_dask.resources.tiller import TillerRemoval
+        from airflow_eks_dask.helm.tiller import TillerRemoval
 
         if problems := self.cluster.problems():
             raise ValueError("; ".join(problems))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from kubernetes import client, config, utils
 
+from airflow_eks_dask.helm.tiller import TillerRemoval
 from airflow_eks_dask.operators.tiller import RemoveTillerOperator
-from airflow_eks_dask.resources.tiller import TillerRemoval
 from tests.conftest import eventually
 
 pytestmark = pytest.mark.any_airflow

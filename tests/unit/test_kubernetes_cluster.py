@@ -108,8 +108,8 @@ class TestOfAFile:
         ("content", "context", "words"),
         [
             (kubeconfig("a", "b"), "c", "no context 'c' in the kubeconfig, but a, b"),
-            ("a: [", None, "could not be read as a kubeconfig"),
-            ("[]", None, "holds no kubeconfig"),
+            ("a: [", None, "is not valid YAML"),
+            ("[]", None, "is no kubeconfig"),
         ],
     )
     def test_it_does_not_serve(self, write, content, context, words):
