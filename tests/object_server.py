@@ -183,7 +183,7 @@ class ObjectServer:
                 self._establish(found)
             return (200, found) if found is not None else (404, _status(f'{key[1]} "{key[3]}" not found'))
         if self.failures and not dry:
-            return self.failures.pop(0), _status("try again")
+            return self.failures.pop(0), _status("try again") | {"reason": "InternalError"}
         if method == "DELETE":
             return self._delete(key, found, body)
         if key[2] and not any(each[1] == "namespaces" and each[3] == key[2] for each in self.objects):

@@ -208,7 +208,10 @@ def _persistently(call: Callable[[], _Answer]) -> _Answer:
 
 def _is_passing(error: BaseException) -> bool:
     if isinstance(error, ApiException):
-        return error.status in _PASSING
+        said = _said(error)
+        # Of a manifest that it can't make sense of, an old server says the same, but without this reason.
+        is_final = error.status == 500 and said.get("kind") == "Status" and said.get("reason") != "InternalError"
+        return error.status in _PASSING and not is_final
     return isinstance(error, HTTPError) and not isinstance(getattr(error, "reason", error), SSLError)
 
 

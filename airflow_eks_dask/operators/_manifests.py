@@ -17,7 +17,6 @@ from airflow_eks_dask.manifests.objects import Goal, ObjectAction, Reference
 from airflow_eks_dask.manifests.sources import read_manifests
 from airflow_eks_dask.operators._kubernetes import KubernetesOperator
 from airflow_eks_dask.operators._text import is_true
-from airflow_eks_dask.operators.resource import PLAN_KEY
 from airflow_eks_dask.resources.base import Action, Plan, Progress, State
 from airflow_eks_dask.triggers.manifests import ManifestsTrigger
 
@@ -133,6 +132,9 @@ class ManifestsOperator(KubernetesOperator):
                 for line in change.difference:
                     self.log.info("%s", line)
         if dry_run:
+            # Imports the clients of AWS.
+            from airflow_eks_dask.operators.resource import PLAN_KEY
+
             plan = _plan(self._owner, changes)
             context["ti"].xcom_push(key=PLAN_KEY, value=plan.summary() | {"monthly_cost": 0.0})
 

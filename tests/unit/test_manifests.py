@@ -211,6 +211,14 @@ class TestBadInput:
         assert 'namespaces "nowhere" not found' in text
         assert server.writes == []
 
+    def test_what_an_old_server_can_make_no_sense_of_is_not_tried_again(self, server, client):
+        server.refusals = {
+            "a": (500, "failed to create typed patch object: .spec.replica: field not declared in schema")
+        }
+        with pytest.raises(ManifestError, match=r"\.spec\.replica: field not declared"):
+            applied(client, config("a"))
+        assert sum(request.startswith("PATCH") for request in server.requests) == 1
+
     def test_no_manifests_and_no_names(self, client):
         with pytest.raises(ManifestError) as told:
             applied(client, owner="not one", namespace="Not")
