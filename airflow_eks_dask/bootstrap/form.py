@@ -287,6 +287,39 @@ def _services() -> dict[str, Param]:
     )
 
 
+def teardown_form() -> dict[str, Param]:
+    """Return the form of what is removed."""
+    names = {
+        "cluster_name": ("Name", "Which cluster is to go."),
+        "cluster_name_again": ("Name, once more", "So that it is the one that is meant."),
+    }
+    # Without a default: Airflow wants both of them to be typed.
+    typed = {
+        name: Param(type="string", title=title, description=description, pattern=CLUSTER_NAME)
+        for name, (title, description) in names.items()
+    }
+    where = which_cluster()
+    del where["cluster_name"]
+    return {
+        **_section("Cluster", **typed),
+        **where,
+        **_section(
+            "Data",
+            database=_choice(
+                "keep",
+                "Database",
+                "What becomes of a database that was made with the cluster.",
+                {
+                    "keep": "keep it, and the network it is in, with what that costs",
+                    "snapshot": "delete it, after a last snapshot",
+                    "delete": "delete it with all that is in it",
+                },
+            ),
+            keep_bucket=_yes_no(True, "Keep the bucket", "Otherwise it goes, with all that is in it."),
+        ),
+    }
+
+
 def complete(given: Mapping[str, Any], form: Mapping[str, Param]) -> dict[str, Any]:
     """
     Fill in a form: defaults for what isn't given.

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eks_dask.hooks.airflow_api import AirflowApi, AirflowApiError, find_api
 from airflow_eks_dask.operators.plan import cost_in_words, totals_in_words
+from airflow_eks_dask.resources.leftovers import DATA
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -63,4 +64,20 @@ def of_bootstrap(settings: Settings, made: Mapping[str, Any], summary: Mapping[s
     if settings.bucket:
         lines.append(f"- Bucket: `{settings.bucket_name}`")
     lines += ["", "Next: trigger `sample_etl`; examine with `eks_dask_doctor`; remove with `eks_dask_teardown`."]
+    return "\n".join(lines)
+
+
+def of_teardown(settings: Settings, kept: Sequence[Mapping[str, str]]) -> str:
+    """
+    Say what became of a cluster.
+
+    :param kept: What was kept on purpose, each with ``arn`` and ``kind``.
+    """
+    lines = [f"**{settings.known_as} is gone**; tasks run at home."]
+    data = [each["arn"] for each in kept if each["kind"] in DATA]
+    lines += [f"- kept: `{arn}`" for arn in data]
+    if others := len(kept) - len(data):
+        lines.append(f"- kept, and paid for: the network of the database, {others} things")
+    if not kept:
+        lines.append("Nothing of it is left.")
     return "\n".join(lines)

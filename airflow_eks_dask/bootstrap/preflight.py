@@ -83,7 +83,12 @@ class FormOperator(TextOperator):
             "wanted": wanted_of(settings),
             "preflight": preflight_of(settings),
             "values": chart_values(settings),
+            **self.more(context["params"], settings),
         }
+
+    def more(self, params: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+        """Return what a form says that is no setting of the cluster."""
+        return {}
 
     def read(self, params: Mapping[str, Any]) -> Settings:
         """
@@ -141,11 +146,21 @@ def preflight_of(settings: Settings) -> dict[str, Any]:
     return {name: checked[name] for name in CHECKED}
 
 
+def connection_of(settings: Settings) -> dict[str, Any] | None:
+    """
+    Return the connection that leads tasks to the cluster; None if there is none.
+
+    :raises AirflowApiError: Airflow's REST API refused, or was not reached.
+    :raises ValueError: It is not known where it is.
+    """
+    with AirflowApi(find_api(settings.airflow_api_conn_id)) as api:
+        return api.connection(settings.connection_id)
+
+
 def connection_problems(settings: Settings) -> list[str]:
     """Return what keeps the connection of the cluster from being written in the end."""
     try:
-        with AirflowApi(find_api(settings.airflow_api_conn_id)) as api:
-            found = api.connection(settings.connection_id)
+        found = connection_of(settings)
     except (AirflowApiError, ValueError) as error:
         return [f"airflow_api_conn_id: {error}"]
     if found is None or found.get("description") == ownership_mark(settings.known_as):

@@ -12,7 +12,7 @@ from airflow_eks_dask.hooks.airflow_api import ApiTarget
 from airflow_eks_dask.resources.base import ResourceError
 from tests.airflow_api import Api
 from tests.aws import account
-from tests.aws.bootstrap import BootstrapRun
+from tests.aws.bootstrap import bootstrap, teardown
 from tests.http_server import serving
 
 
@@ -46,7 +46,13 @@ def variables(monkeypatch):
 
 @pytest.fixture
 def start(simulation, aws, api, variables):
-    return lambda **form: BootstrapRun(aws, **form)
+    return lambda **form: bootstrap(aws, **form)
+
+
+@pytest.fixture
+def remove(simulation, aws, api, variables):
+    api.runs.append({"dag_id": "eks_dask_teardown", "dag_run_id": "manual", "state": "running", "conf": {}})
+    return lambda **form: teardown(aws, **form)
 
 
 def test_a_plan_changes_nothing_and_is_in_the_note(simulation, start, api, variables):
@@ -210,3 +216,73 @@ def test_a_note_that_can_not_be_written_fails_nothing(start, api, caplog):
     api.runs = []
     run.run()
     assert "The note of the run could not be written" in caplog.text
+
+
+GONE = {"database": "delete", "keep_bucket": False}
+
+
+def test_nothing_is_left_and_the_cluster_forgotten(simulation, start, remove, api, variables):
+    empty = account.contents(simulation)
+    start(connection_id="dask_pipelines").run()
+    run = remove(**GONE).run()
+    assert run.results["end.leftovers"] == {"left": [], "kept": []}
+    assert account.differences(empty, account.contents(simulation)) == []
+    assert variables == {}
+    assert api.runs[1]["note"].startswith("**pipelines (eu-central-1) is gone**")
+
+
+def test_data_is_kept_unless_told_otherwise(simulation, start, remove, api):
+    start().run()
+    run = remove().run()
+    assert run.results["end.leftovers"]["left"] == []
+    kept = {each["kind"] for each in run.results["end.leftovers"]["kept"]}
+    assert {"rds:db", "s3:bucket"} <= kept
+    assert "network.network" in run.skipped
+    assert simulation.boto("eks").list_clusters()["clusters"] == []
+    assert simulation.boto("rds").describe_db_instances()["DBInstances"][0]["DBInstanceStatus"] == "available"
+    assert "- kept: `arn:aws:rds:" in api.runs[1]["note"]
+
+
+def test_a_snapshot_outlives_a_database_that_goes(simulation, start, remove):
+    start(bucket=False).run()
+    run = remove(database="snapshot").run()
+    (snapshot,) = simulation.boto("rds").describe_db_snapshots()["DBSnapshots"]
+    assert snapshot["DBSnapshotIdentifier"].startswith("pipelines-final")
+    assert [each["kind"] for each in run.results["end.leftovers"]["kept"]] == ["rds:snapshot"]
+
+
+def test_a_removal_that_was_cut_short_goes_on(simulation, start, remove):
+    start().run()
+    remove(**GONE).run(until="cluster")
+    assert simulation.boto("eks").list_clusters()["clusters"] == ["pipelines"]
+    assert remove(**GONE).run().results["end.leftovers"] == {"left": [], "kept": []}
+
+
+def test_what_was_half_built_is_removed(start, remove):
+    start().run(until="nodes")
+    assert remove(**GONE).run().results["end.leftovers"] == {"left": [], "kept": []}
+
+
+def test_what_others_have_made_stays(simulation, start, remove):
+    made = start(cluster_name="other", database="none", bucket=False).run(until="cluster")
+    network = made.results["network.network"]
+    simulation.boto("ec2").modify_vpc_attribute(VpcId=network["vpc_id"], EnableDnsHostnames={"Value": True})
+    form = {"vpc_id": network["vpc_id"], "private_subnet_ids": network["private_subnet_ids"]}
+    start(**form, connection_id="dask_pipelines").run()
+    assert remove(**GONE).run().results["end.leftovers"] == {"left": [], "kept": []}
+    assert simulation.boto("ec2").describe_vpcs(VpcIds=[network["vpc_id"]])["Vpcs"]
+    roles = [role["RoleName"] for role in simulation.boto("iam").list_roles()["Roles"]]
+    assert "other-eu-central-1-cluster" in roles
+
+
+def test_a_name_that_is_typed_in_two_ways_removes_nothing(simulation, start, remove):
+    start().run()
+    simulation.forget_calls()
+    with pytest.raises(AirflowFailException, match="The names 'pipelines' and 'pipeline' differ: nothing is removed"):
+        remove(cluster_name_again="pipeline").run()
+    assert simulation.writes() == []
+
+
+def test_a_cluster_that_is_not_known_is_not_guessed_at(remove):
+    with pytest.raises(AirflowFailException, match="Nothing is known of a cluster nowhere in eu-central-1"):
+        remove(cluster_name="nowhere").run()

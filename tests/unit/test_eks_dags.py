@@ -8,6 +8,8 @@ import sys
 
 import pytest
 from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.sdk import TriggerRule
+from airflow.sdk.exceptions import ParamValidationError
 
 from airflow_eks_dask.bundle import dags_folder
 
@@ -88,6 +90,40 @@ def test_what_need_not_wait_for_one_another_is_built_side_by_side(one, other, da
     assert other not in before(dag, one)
 
 
-def test_waits_take_no_slot(dags):
+@pytest.mark.parametrize("name", ["eks_dask_bootstrap", "eks_dask_teardown"])
+def test_waits_take_no_slot(name, dags):
+    assert all(task.deferrable for task in dags[name].tasks if hasattr(task, "deferrable"))
+
+
+def test_the_name_of_what_is_removed_has_to_be_typed_twice(dags):
+    dag = dags["eks_dask_teardown"]
+    for key in ("cluster_name", "cluster_name_again"):
+        assert not dag.params.get_param(key).has_value
+        with pytest.raises(ParamValidationError):
+            dag.params.get_param(key).resolve()
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("home.withdraw", "in_cluster.release"),
+        ("home.withdraw", "data.instance"),
+        ("in_cluster.load_balancers", "nodes.nodes"),
+        ("nodes.nodes", "cluster.cluster"),
+        ("cluster.cluster", "network.cluster_role"),
+        ("network.interfaces", "network.network"),
+        ("data.security_group", "network.network"),
+        ("network.network", "end.leftovers"),
+        ("end.leftovers", "end.forget"),
+    ],
+)
+def test_all_goes_in_the_order_that_aws_needs(first, then, dags):
+    assert first in before(dags["eks_dask_teardown"], then)
+
+
+def test_a_part_that_is_skipped_holds_up_nothing(dags):
     dag = dags["eks_dask_bootstrap"]
-    assert all(task.deferrable for task in dag.tasks if hasattr(task, "deferrable"))
+    optional = {"database.instance", "database.existing", "bucket.bucket", "access.admins", "services.headlamp"}
+    for task in dag.tasks:
+        if task.upstream_task_ids & optional:
+            assert task.trigger_rule == TriggerRule.NONE_FAILED
