@@ -178,7 +178,8 @@ def test_a_load_that_fails_leaves_what_was_there(database):
     trips_store.load(hook, "s3://bucket/2025-01.parquet", '"e1"', good, bad)
     before = tables(database)
 
-    with pytest.raises(psycopg2.errors.UniqueViolation, match="trip_id"):
+    # Of psycopg 2 or 3: the provider takes what is installed.
+    with pytest.raises(Exception, match="duplicate key value"):
         trips_store.load(hook, "s3://bucket/2025-01.parquet", '"e2"', pa.concat_tables([good, good]), bad)
 
     assert tables(database) == before
