@@ -225,7 +225,8 @@ class ObjectsTrigger(BaseTrigger):
         """Look until there are enough; the event says how many there are, or what went wrong."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        hook = s3_hook(self.aws_conn_id)
+        # To import the provider takes a second, in which other triggers would stand still.
+        hook = await sync_to_async(s3_hook, thread_sensitive=False)(self.aws_conn_id)
         look = sync_to_async(lambda: len(matching(hook, self.bucket, self.pattern)), thread_sensitive=False)
         try:
             # Nothing tells us when an object has come.
