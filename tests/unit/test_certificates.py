@@ -1,33 +1,21 @@
-"""Certificates of a Dask cluster: what they open and what they do not, how they are kept, and the command for it."""
+"""Certificates of a Dask cluster: what they open and what they do not, how they are kept."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import ssl
-from datetime import datetime, timedelta, timezone
-from types import SimpleNamespace
+from datetime import timedelta
 
 import pytest
-from airflow.cli.cli_parser import get_parser
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
-from distributed import Security
 
 from airflow_eks_dask import certificates
 from airflow_eks_dask.certificates import AUTHORITY, CertificateError, Issued, subject_name
-from airflow_eks_dask.cli.certs import certs
+from tests.unit.tls import NOW, connecting, handshake, listening, make, security
 
-NOW = datetime.now(timezone.utc)
 FILES = [f"{name}{suffix}.pem" for name in (AUTHORITY, "scheduler", "worker", "client") for suffix in ("", "-key")]
-
-
-def make(directory, now=NOW, names=("dask.example.com",), **days):
-    authority = certificates.make_authority(now)
-    leaves = certificates.make_leaves(authority, now, names=[subject_name(name) for name in names], **days)
-    certificates.write(directory, {AUTHORITY: authority, **leaves})
-    return directory
 
 
 @pytest.fixture(scope="module")
@@ -46,43 +34,6 @@ def theirs(tmp_path_factory):
 def own(ours, tmp_path):
     """Certificates that a test may change."""
     return shutil.copytree(ours, tmp_path / "own")
-
-
-def security(directory, ca=None, **certificate_of):
-    """Return Dask's view of a directory; a role may show another's certificate."""
-    files = {}
-    for role in ("scheduler", "worker", "client"):
-        shown = certificate_of.get(role, role)
-        files[f"tls_{role}_cert"] = str(directory / f"{shown}.pem")
-        files[f"tls_{role}_key"] = str(directory / f"{shown}-key.pem")
-    return Security(require_encryption=True, tls_ca_file=str((ca or directory) / "ca.pem"), **files)
-
-
-def listening(role, security):
-    return security.get_listen_args(role)["ssl_context"]
-
-
-def connecting(role, security):
-    return security.get_connection_args(role)["ssl_context"]
-
-
-def handshake(server, client, hostname=None):
-    """Let two ends meet, without a network."""
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = [
-        client.wrap_bio(to_client, to_server, server_hostname=hostname),
-        server.wrap_bio(to_server, to_client, server_side=True),
-    ]
-    for _ in range(10):
-        for end in tuple(ends):
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-            ends.remove(end)
-        if not ends:
-            return
-    pytest.fail("the handshake does not end")
 
 
 @pytest.mark.parametrize(
@@ -305,156 +256,3 @@ class TestExamine:
         (own / "client-key.pem").write_bytes(encrypted)
         with pytest.raises(CertificateError, match=r"client-key\.pem: not an unencrypted private key"):
             certificates.examine(own, NOW)
-
-
-class TestCommand:
-    """``airflow eks-dask certs``."""
-
-    @pytest.fixture
-    def run(self, tmp_path, capsys):
-        """Run the command on a directory and return exit code, output and errors."""
-
-        def run(*words, directory=tmp_path / "tls"):
-            code = 0
-            try:
-                certs(get_parser().parse_args(["eks-dask", "certs", "--directory", str(directory), *words]))
-            except SystemExit as end:
-                code = end.code
-            output = capsys.readouterr()
-            assert "PRIVATE" not in output.out + output.err
-            return SimpleNamespace(code=code, out=output.out, err=output.err, directory=directory)
-
-        return run
-
-    def authority(self, ran):
-        return (ran.directory / "ca.pem").read_bytes()
-
-    def test_makes_and_says_what_next(self, run):
-        made = run("--host", "dask.example.com", "10.0.0.1", "--days", "30")
-        assert made.code == 0
-        assert "dask scheduler --protocol tls --tls-ca-file" in made.out
-        assert "dask worker tls://dask.example.com:8786 --tls-ca-file" in made.out
-        for option in (
-            "cluster_address = tls://dask.example.com:8786",
-            f"tls_ca = {made.directory}/ca.pem",
-            f"tls_cert = {made.directory}/client.pem",
-            f"tls_key = {made.directory}/client-key.pem",
-        ):
-            assert option in made.out.splitlines()
-        assert f"{datetime.now(timezone.utc) + timedelta(days=30):%Y-%m-%d}" in made.out
-
-    def test_json(self, run):
-        made = run("--output", "json", "--host", "::1")
-        result = json.loads(made.out)
-        assert [row["file"] for row in result["certificates"]] == [
-            "ca.pem",
-            "scheduler.pem",
-            "worker.pem",
-            "client.pem",
-        ]
-        scheduler = result["certificates"][1]
-        file = made.directory / "scheduler.pem"
-        assert scheduler["names"] == ["::1"]
-        assert scheduler["days_left"] == 365
-        assert scheduler["sha256"] == certificates.fingerprint(certificates.read_certificate(file))
-        assert result["dask"]["cluster_address"] == "tls://[::1]:8786"
-        checked = json.loads(run("--check", "-o", "json").out)
-        # A second may have passed, and with it the last of the full days.
-        for row in [*checked["certificates"], *result["certificates"]]:
-            assert row.pop("days_left") in (364, 365, 3649, 3650)
-        assert checked == {key: value for key, value in result.items() if key != "dask"}
-
-    def test_a_second_time_it_wants_to_be_told(self, run):
-        authority = self.authority(run())
-        again = run()
-        assert again.code == 1
-        assert "--renew" in again.err
-        assert "--force" in again.err
-        assert self.authority(again) == authority
-
-    def test_renewing_keeps_authority_and_names(self, run):
-        first = run("--host", "a.example.com", "b.example.com")
-        authority = self.authority(first)
-        before = certificates.examine(first.directory, NOW)
-        assert run("--renew").code == 0
-        after = certificates.examine(first.directory, NOW)
-        assert self.authority(first) == authority
-        assert all(
-            x.certificate.serial_number != y.certificate.serial_number
-            for x, y in zip(before[1:], after[1:], strict=True)
-        )
-        assert certificates.names_of(after[1].certificate) == certificates.names_of(before[1].certificate)
-        handshake(listening("scheduler", security(first.directory)), connecting("client", security(first.directory)))
-
-    def test_renewing_with_other_names(self, run):
-        run("--host", "a.example.com")
-        renewed = json.loads(run("--renew", "--host", "b.example.com", "-o", "json").out)
-        assert renewed["certificates"][1]["names"] == ["b.example.com"]
-
-    def test_force_replaces_the_authority(self, run):
-        authority = self.authority(run())
-        forced = run("--force")
-        assert forced.code == 0
-        assert self.authority(forced) != authority
-        assert run("--check").code == 0
-
-    @pytest.mark.parametrize(
-        ("missing", "words"),
-        [("ca.pem", "no such file"), ("ca-key.pem", "nothing can be signed"), ("scheduler.pem", "--host")],
-    )
-    def test_renewing_without_what_it_takes(self, run, missing, words):
-        (run().directory / missing).unlink()
-        renewed = run("--renew")
-        assert renewed.code == 1
-        assert missing in renewed.err
-        assert words in renewed.err
-
-    def test_renewing_with_the_key_of_another_authority(self, run, theirs):
-        shutil.copy(theirs / "ca-key.pem", run().directory)
-        assert "ca-key.pem: not the key of" in run("--renew").err
-
-    def test_checking_finds_an_expired_certificate(self, run, tmp_path):
-        past = make(tmp_path / "past", NOW - timedelta(days=10), days=9)
-        checked = run("--check", directory=past)
-        assert checked.code == 1
-        assert "expired" in checked.out
-        assert "dask scheduler" not in checked.out
-
-    def test_checking_changes_nothing_and_makes_nothing(self, run, own, tmp_path):
-        before = {file.name: file.stat().st_mtime_ns for file in own.iterdir()}
-        assert run("--show", directory=own).code == 0
-        assert {file.name: file.stat().st_mtime_ns for file in own.iterdir()} == before
-        assert run("--check", directory=tmp_path / "none").code == 1
-        assert not (tmp_path / "none").exists()
-
-    def test_a_directory_that_cannot_be(self, run, tmp_path):
-        (tmp_path / "file").touch()
-        failed = run(directory=tmp_path / "file" / "tls")
-        assert failed.code == 1
-        assert "Not a directory" in failed.err
-
-    @pytest.mark.parametrize(
-        "words",
-        [
-            ("--renew", "--force"),
-            ("--check", "--renew"),
-            ("--check", "--force"),
-            ("--check", "--host", "a"),
-            ("--host", "a..b"),
-            ("--days", "0"),
-            ("--days", "many"),
-            ("--output", "xml"),
-            ("--host",),
-        ],
-    )
-    def test_bad_usage(self, run, words, tmp_path):
-        misused = run(*words)
-        assert misused.code == 2
-        assert "airflow eks-dask certs" in misused.err
-        assert words[0] in misused.err
-        assert not (tmp_path / "tls").exists()
-
-    def test_brackets_in_a_path_are_no_markup(self, run, tmp_path):
-        made = run(directory=tmp_path / "[bold]x[")
-        assert made.code == 0
-        assert f"tls_ca = {tmp_path}/[bold]x[/ca.pem" in made.out
