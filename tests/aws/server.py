@@ -17,8 +17,10 @@ import sys
 import threading
 import time
 from dataclasses import astuple, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
 from moto.iam.models import iam_backends
@@ -30,6 +32,7 @@ from werkzeug.wrappers import Request, Response
 from tests.aws import buckets, database_versions, databases, faults, lean, stacks, templates
 from tests.aws.calls import Call, recognize
 from tests.aws.clock import CLOCK
+from tests.aws.eks import clusters
 from tests.aws.eks import models as eks
 
 if TYPE_CHECKING:
@@ -183,10 +186,14 @@ def _end_with_parent() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.aws.server", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="TCP port of 127.0.0.1")
+    parser.add_argument("--kubeconfig", type=Path, help="of the cluster that all clusters of EKS are")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     for service in (lean, eks, stacks, templates, databases, database_versions, buckets):
         service.install()
+    if arguments.kubeconfig:
+        (cluster,) = yaml.safe_load(arguments.kubeconfig.read_text())["clusters"]
+        clusters.lead_to(cluster["cluster"]["server"], cluster["cluster"]["certificate-authority-data"])
     threading.Thread(target=_end_with_parent, daemon=True).start()
     gateway = Gateway(DomainDispatcherApplication(create_backend_app))
     make_server("127.0.0.1", arguments.port, gateway, threaded=True, request_handler=_QuietHandler).serve_forever()

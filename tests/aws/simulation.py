@@ -38,11 +38,16 @@ class Simulation:
 
     @classmethod
     @contextmanager
-    def started(cls) -> Iterator[Simulation]:
-        """Start the process, and end it with the block."""
+    def started(cls, kubeconfig: Path | None = None) -> Iterator[Simulation]:
+        """
+        Start the process, and end it with the block.
+
+        :param kubeconfig: Of a cluster that is there; all clusters of EKS are that one. None: nobody answers there.
+        """
         port = ReservedPort()
+        options = [f"--port={port.number}", *([f"--kubeconfig={kubeconfig}"] if kubeconfig else [])]
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.aws.server", "--port", str(port.number)],
+            [sys.executable, "-m", "tests.aws.server", *options],
             # It ends when this is closed: with this process, however that ends.
             stdin=subprocess.PIPE,
             cwd=ROOT,

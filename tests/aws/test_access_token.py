@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import re
-import urllib.request
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.hooks.eks_token import EksTokenSource
+from tests.aws.authenticator import caller_arn, decoded
 
 ACCOUNT = "123456789012"
 
@@ -29,19 +26,7 @@ def connect(simulation, monkeypatch):
 
 def identity(simulation, token):
     """Return the ARN of who made a token."""
-    text = token.value.removeprefix("k8s-aws-v1.")
-    url = urlsplit(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
-    query = dict(parse_qsl(url.query))
-    # The simulation knows whose a request is by its headers only.
-    headers = {
-        "Authorization": f"{query['X-Amz-Algorithm']} Credential={query['X-Amz-Credential']}, "
-        f"SignedHeaders={query['X-Amz-SignedHeaders']}, Signature={query['X-Amz-Signature']}",
-        "X-Amz-Date": query["X-Amz-Date"],
-        "x-k8s-aws-id": "pipelines",
-    }
-    request = urllib.request.Request(simulation.url, data=url.query.encode(), headers=headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return re.search("<Arn>(.*)</Arn>", answer.read().decode())[1]
+    return caller_arn(simulation, decoded(token.value), "pipelines")
 
 
 def test_sts_knows_who_made_a_token(simulation, connect):

@@ -23,6 +23,18 @@ LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 MODES = ("CONFIG_MAP", "API_AND_CONFIG_MAP", "API")
 ENDPOINT = {"endpointPublicAccess": True, "endpointPrivateAccess": False, "publicAccessCidrs": ["0.0.0.0/0"]}
 
+_REAL: Shape = {}
+"""What clusters tell of their API, if there is a real one."""
+
+
+def lead_to(endpoint: str, authority_data: str) -> None:
+    """
+    Have the API of all clusters be one that is there.
+
+    :param authority_data: The certificate of its authority: PEM, in base64.
+    """
+    _REAL.update(endpoint=endpoint, certificateAuthority={"data": authority_data})
+
 
 class Clusters(Store):
     """The operations on clusters."""
@@ -108,6 +120,7 @@ class Clusters(Store):
             identity={"oidc": {"issuer": f"https://oidc.eks.{self.region_name}.amazonaws.com/id/{identity}"}},
             certificateAuthority={"data": base64.b64encode(f"the CA of {name}".encode()).decode()},
         )
+        cluster.of.update(_REAL)
         access = cluster.of["accessConfig"]
         if access["bootstrapClusterCreatorAdminPermissions"] and access["authenticationMode"] != "CONFIG_MAP":
             self.admit_creator(cluster)
