@@ -29,6 +29,11 @@ CHART_TIMEOUT = 900.0
 ADDRESS = "pipeline.address"
 
 
+def chart_path() -> str:
+    """Return where the chart of scheduler and workers is."""
+    return str(importlib.resources.files("airflow_eks_dask") / "charts" / "pipeline")
+
+
 def in_cluster() -> dict[str, Any]:
     """Return the parameters by which tasks find the cluster."""
     return {"eks_cluster_name": setting("cluster_name")}
@@ -83,7 +88,7 @@ def _release() -> EnsureHelmReleaseOperator:
         task_id="release",
         release=RELEASE,
         namespace=namespace(),
-        chart=str(importlib.resources.files("airflow_eks_dask") / "charts" / "pipeline"),
+        chart=chart_path(),
         values=[
             returned(FORM, "values"),
             restarted_with(returned("pipeline.certificates", "fingerprint")),

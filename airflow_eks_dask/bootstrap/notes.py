@@ -81,3 +81,18 @@ def of_teardown(settings: Settings, kept: Sequence[Mapping[str, str]]) -> str:
     if not kept:
         lines.append("Nothing of it is left.")
     return "\n".join(lines)
+
+
+def of_examination(settings: Settings, found: Sequence[Mapping[str, str]], unknown: Sequence[str]) -> str:
+    """
+    Say what an examination came to.
+
+    :param found: The findings, the worst first.
+    :param unknown: The tasks that came to no end.
+    """
+    if not found and not unknown:
+        return f"**{settings.known_as} is well.**"
+    lines = [f"**{settings.known_as}**: {len(found)} findings; the log of the task `report` has what to do."]
+    lines += [f"- `{name}` came to no end" for name in unknown]
+    lines += [f"- {each['severity']}: {each['what']}" for each in found]
+    return "\n".join(lines)

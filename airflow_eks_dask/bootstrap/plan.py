@@ -17,30 +17,44 @@ if TYPE_CHECKING:
     from airflow_eks_dask.hooks.aws import AwsClients
     from airflow_eks_dask.resources.base import Resource
 
+    Outputs = dict[str, dict[str, Any]]
 
-def plans(settings: Settings, aws: AwsClients) -> Iterator[tuple[Part, dict[str, Any]]]:
+
+def plans(settings: Settings, aws: AwsClients) -> Iterator[dict[str, Any]]:
     """
-    Yield each part that is wanted, with what would be done about it.
+    Yield what would be done about each part that is wanted, one after the other.
 
     That is ``kind``, ``name``, ``action``, ``reasons`` and ``monthly_cost`` (US dollars; None is unknown), as operators
     tell it after a dry run. What can't be is a refusal.
     """
     prices = Prices(aws)
-    outputs: dict[str, dict[str, Any]] = {}
+    outputs: Outputs = {}
     for part in all_parts(settings):
         if part.is_wanted:
-            resource, problems = _resource(part, outputs)
-            if resource is None:
-                outputs[part.name] = {}
-                yield part, _refusal(part, problems)
-                continue
-            plan = resource.examine(aws)
-            cost = 0.0 if resource.existing else prices.monthly(resource.cost_items())
-            outputs[part.name] = resource.outputs(aws)
-            yield part, plan.summary() | {"monthly_cost": cost}
+            resource, plan = examine(part, aws, outputs)
+            cost = (
+                0.0 if resource and resource.existing else prices.monthly(resource.cost_items()) if resource else None
+            )
+            yield plan | {"monthly_cost": cost}
 
 
-def _resource(part: Part, outputs: dict[str, dict[str, Any]]) -> tuple[Resource | None, list[str]]:
+def examine(part: Part, aws: AwsClients, outputs: Outputs) -> tuple[Resource | None, dict[str, Any]]:
+    """
+    Compare a part with what is there.
+
+    :param outputs: What parts before it have told, by name; what this one tells comes in.
+    :return: Its resource (None: it can't be what is wanted), and what would be done.
+    """
+    outputs[part.name] = {}
+    resource, problems = _resource(part, outputs)
+    if resource is None:
+        return None, _refusal(part, problems)
+    plan = resource.examine(aws)
+    outputs[part.name] = resource.outputs(aws)
+    return resource, plan.summary()
+
+
+def _resource(part: Part, outputs: Outputs) -> tuple[Resource | None, list[str]]:
     """Return the resource of a part; None, and why, if it can't be what is wanted."""
     resource_class = part.ensure.resource_class
     read, unread = read_wanted(resource_class, resolved(part.wanted, outputs))
@@ -51,7 +65,7 @@ def _resource(part: Part, outputs: dict[str, dict[str, Any]]) -> tuple[Resource 
     return (None if problems else resource), problems
 
 
-def resolved(value: Any, outputs: dict[str, dict[str, Any]]) -> Any:
+def resolved(value: Any, outputs: Outputs) -> Any:
     """Return a value with what other parts have told; what nobody knows yet stands as unknown."""
     if isinstance(value, Output):
         return outputs.get(value.part, {}).get(value.key, UNKNOWN)
@@ -68,5 +82,4 @@ def _refusal(part: Part, problems: list[str]) -> dict[str, Any]:
         "name": part.name,
         "action": Action.REFUSE.value,
         "reasons": problems,
-        "monthly_cost": None,
     }

@@ -44,7 +44,7 @@ class PlanOperator(BaseOperator):
         settings = settings_of(context)
         aws = self.aws or AwsClients(settings.aws_conn_id, settings.region_name)
         AwsConsoleLink.leave(context, self, aws, clusters)
-        summary = show_plans([plan for _, plan in plans(settings, aws)], self.log.info)
+        summary = show_plans(list(plans(settings, aws)), self.log.info)
         notes.write(context, settings.airflow_api_conn_id, notes.of_plan(settings, summary))
         return summary
 

@@ -152,6 +152,26 @@ EKS_CLUSTER = _arg(
     type=str,
     required=True,
 )
+PLAN_CLUSTER = _arg(
+    ("--cluster",),
+    help="Name of the cluster (default: that of --conf, or of the form)",
+    metavar="NAME",
+    type=str,
+    default=None,
+)
+PLAN_CONF = _arg(
+    ("--conf",),
+    help="Fields of the form of eks_dask_bootstrap that differ from its defaults, as a JSON object",
+    metavar="JSON",
+    type=str,
+    default=None,
+)
+DOCTOR_ONLY = _arg(
+    ("--only",),
+    help="What to look at (default: all)",
+    choices=("in_aws", "in_kubernetes", "through_workers"),
+    default=None,
+)
 REGION = _arg(
     ("--region",),
     help="AWS region (default: that of the connection)",

@@ -119,6 +119,37 @@ DASHBOARD = ActionCommand(
         ARG_VERBOSE,
     ),
 )
+PLAN = ActionCommand(
+    name="plan",
+    help="Show what the DAG eks_dask_bootstrap would make in AWS, and what that costs",
+    description="Compare what a form of the DAG eks_dask_bootstrap asks for with what is in AWS; nothing is changed. "
+    "Exit codes: 0 done, 1 failed or something can't be done, 2 bad usage.",
+    func=lazy_load_command("airflow_eks_dask.cli.plan.plan"),
+    args=(
+        arguments.PLAN_CLUSTER,
+        arguments.PLAN_CONF,
+        arguments.REGION,
+        arguments.AWS_CONN_ID,
+        arguments.OUTPUT,
+        ARG_VERBOSE,
+    ),
+)
+DOCTOR = ActionCommand(
+    name="doctor",
+    help="Find out what is wrong with a cluster on EKS, and what to do",
+    description="Examine a cluster that the DAG eks_dask_bootstrap has built: each part in AWS, what runs in "
+    "Kubernetes, and a round trip through every worker. Nothing is changed. Exit codes: 0 all is well, 1 failed or "
+    "something is wrong, 2 bad usage.",
+    func=lazy_load_command("airflow_eks_dask.cli.doctor.doctor"),
+    args=(
+        arguments.EKS_CLUSTER,
+        arguments.DOCTOR_ONLY,
+        arguments.REGION,
+        arguments.AWS_CONN_ID,
+        arguments.OUTPUT,
+        ARG_VERBOSE,
+    ),
+)
 
 
 def get_cli_commands() -> list[GroupCommand]:
@@ -127,6 +158,6 @@ def get_cli_commands() -> list[GroupCommand]:
         GroupCommand(
             name="eks-dask",
             help="Run Airflow on Dask, on this machine or on AWS EKS",
-            subcommands=(DEMO, CERTS, STATUS, WORKERS, DRAIN, KUBECONFIG, TOKEN, INSTALL_HELM, DASHBOARD),
+            subcommands=(DEMO, CERTS, STATUS, WORKERS, DRAIN, KUBECONFIG, TOKEN, INSTALL_HELM, DASHBOARD, PLAN, DOCTOR),
         )
     ]

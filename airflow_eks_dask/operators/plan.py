@@ -104,11 +104,12 @@ def _costs(plans: Sequence[dict[str, Any]]) -> list[float | None]:
 
 
 def _row(plan: dict[str, Any]) -> tuple[str, ...]:
-    cost = _amount(plan["monthly_cost"]) if "monthly_cost" in plan else "-"
+    cost = amount(plan["monthly_cost"]) if "monthly_cost" in plan else "-"
     return plan["kind"], plan["name"], plan["action"], "\n".join(plan["reasons"]), cost
 
 
-def _amount(cost: float | None) -> str:
+def amount(cost: float | None) -> str:
+    """Return an amount of US dollars as text."""
     return "unknown" if cost is None else f"{cost:,.2f}"
 
 
@@ -124,4 +125,4 @@ def cost_in_words(plans: Sequence[dict[str, Any]]) -> str:
     if not known:
         return "What it costs is unknown"
     least = "at least " if len(known) < len(costs) else ""
-    return f"It costs {least}{_amount(sum(known))} USD a month, without what is paid by use, discounts and taxes"
+    return f"It costs {least}{amount(sum(known))} USD a month, without what is paid by use, discounts and taxes"

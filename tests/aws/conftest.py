@@ -7,12 +7,17 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.sdk import Variable
 from botocore.loaders import JSONFileLoader, Loader
 
+from airflow_eks_dask.hooks.airflow_api import ApiTarget
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.operators.resource import PLAN_KEY
+from tests.airflow_api import Api
 from tests.aws.answers import forget_answers
+from tests.aws.bootstrap import bootstrap, teardown
 from tests.aws.simulation import Simulation
+from tests.http_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,3 +102,36 @@ class Converge:
 @pytest.fixture
 def converge(aws: AwsClients) -> Converge:
     return Converge()
+
+
+@pytest.fixture
+def api(monkeypatch):
+    """Airflow's REST API, with one run that is under way."""
+    api = Api()
+    api.runs = [{"dag_id": "eks_dask_bootstrap", "dag_run_id": "manual", "state": "running", "conf": {}}]
+    target = ApiTarget(api.url, "ada", "lovelace", source="connection 'airflow_api'")
+    for module in ("preflight", "notes", "runs"):
+        monkeypatch.setattr(f"airflow_eks_dask.bootstrap.{module}.find_api", lambda _: target)
+    with serving(api.server):
+        yield api
+
+
+@pytest.fixture
+def variables(monkeypatch):
+    """Airflow's variables, by key."""
+    kept = {}
+    monkeypatch.setattr(Variable, "set", lambda key, value, *_, **__: kept.update({key: value}))
+    monkeypatch.setattr(Variable, "get", lambda key, **_: kept.get(key))
+    monkeypatch.setattr(Variable, "delete", kept.pop)
+    return kept
+
+
+@pytest.fixture
+def start(simulation, aws, api, variables):
+    return lambda **form: bootstrap(aws, **form)
+
+
+@pytest.fixture
+def remove(simulation, aws, api, variables):
+    api.runs.append({"dag_id": "eks_dask_teardown", "dag_run_id": "manual", "state": "running", "conf": {}})
+    return lambda **form: teardown(aws, **form)

@@ -5,54 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from airflow.sdk import Variable
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_eks_dask.hooks.airflow_api import ApiTarget
 from airflow_eks_dask.resources.base import ResourceError
-from tests.airflow_api import Api
 from tests.aws import account
-from tests.aws.bootstrap import bootstrap, teardown
-from tests.http_server import serving
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     # What is polled is there already.
     monkeypatch.setattr("time.sleep", lambda _: None)
-
-
-@pytest.fixture
-def api(monkeypatch):
-    """Airflow's REST API, with one run that is under way."""
-    api = Api()
-    api.runs = [{"dag_id": "eks_dask_bootstrap", "dag_run_id": "manual", "state": "running", "conf": {}}]
-    target = ApiTarget(api.url, "ada", "lovelace", source="connection 'airflow_api'")
-    for module in ("preflight", "notes", "runs"):
-        monkeypatch.setattr(f"airflow_eks_dask.bootstrap.{module}.find_api", lambda _: target)
-    with serving(api.server):
-        yield api
-
-
-@pytest.fixture
-def variables(monkeypatch):
-    """Airflow's variables, by key."""
-    kept = {}
-    monkeypatch.setattr(Variable, "set", lambda key, value, *_, **__: kept.update({key: value}))
-    monkeypatch.setattr(Variable, "get", lambda key, **_: kept.get(key))
-    monkeypatch.setattr(Variable, "delete", kept.pop)
-    return kept
-
-
-@pytest.fixture
-def start(simulation, aws, api, variables):
-    return lambda **form: bootstrap(aws, **form)
-
-
-@pytest.fixture
-def remove(simulation, aws, api, variables):
-    api.runs.append({"dag_id": "eks_dask_teardown", "dag_run_id": "manual", "state": "running", "conf": {}})
-    return lambda **form: teardown(aws, **form)
 
 
 def test_a_plan_changes_nothing_and_is_in_the_note(simulation, start, api, variables):
