@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.sdk import TaskGroup, task
 
+from airflow_eks_dask.bootstrap.admins import each_admin, former_admins
 from airflow_eks_dask.bootstrap.form import bootstrap_form, complete
 from airflow_eks_dask.bootstrap.parts import ADMIN_POLICIES, FOR_NODES, ON_NODES, addon_part, role_part, static_parts
 from airflow_eks_dask.bootstrap.settings import Settings
 from airflow_eks_dask.bootstrap.templates import setting, wanted
-from airflow_eks_dask.operators.access import EnsureAccessEntryOperator
+from airflow_eks_dask.operators.access import DeleteAccessEntryOperator, EnsureAccessEntryOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -57,12 +58,6 @@ def is_wanted(value: Any) -> bool:
     return bool(value)
 
 
-@task(task_id="each_admin")
-def each_admin(admins: Any) -> Any:
-    """Return the administrators, a task each of what follows."""
-    return admins
-
-
 def example_settings() -> Settings:
     """Return the settings that the form has at first: names of parts are the same with all."""
     form = complete({}, bootstrap_form())
@@ -89,6 +84,11 @@ def build() -> Built:
         EnsureAccessEntryOperator.partial(
             task_id="admins", cluster_name=setting("cluster_name"), tags=setting("tags"), policies=ADMIN_POLICIES
         ).expand(principal_arn=admins)
+        former = former_admins()
+        tasks["cluster.cluster"] >> former
+        DeleteAccessEntryOperator.partial(task_id="no_admins", cluster_name=setting("cluster_name")).expand(
+            principal_arn=former
+        )
     return Built(groups, tasks)
 
 

@@ -8,6 +8,7 @@ from airflow.sdk import DAG, BaseOperator, TaskGroup, TriggerRule, chain, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_eks_dask.bootstrap import notes, remembered
+from airflow_eks_dask.bootstrap.admins import all_admins
 from airflow_eks_dask.bootstrap.aws import example_settings, is_wanted
 from airflow_eks_dask.bootstrap.dag import DEFAULTS
 from airflow_eks_dask.bootstrap.form import teardown_form
@@ -73,15 +74,23 @@ class TeardownFormOperator(RecallOperator):
         That is ``keeps`` (whether to keep database and bucket), ``final_snapshot``, ``network_goes`` and ``keep`` (the
         kinds of things that are kept on purpose).
         """
-        keeps_database = settings.database == "new" and params["database"] == "keep"
+        keeps_database = params["database"] == "keep"
+        stays = keeps_database and self._has_database(settings)
         kinds = [kind for kind in DATA if kind != "s3:bucket" or params["keep_bucket"]]
         return {
             "keeps": {"database": keeps_database, "bucket": params["keep_bucket"]},
             "final_snapshot": params["database"] != "delete",
             # A database that stays is in it.
-            "network_goes": not keeps_database,
-            "keep": [*kinds, *(OF_A_DATABASE if keeps_database else ())],
+            "network_goes": not stays,
+            "keep": [*kinds, *(OF_A_DATABASE if stays else ())],
         }
+
+    def _has_database(self, settings: Settings) -> bool:
+        rds = self.aws.client("rds")
+        try:
+            return bool(rds.describe_db_instances(DBInstanceIdentifier=settings.cluster_name)["DBInstances"])
+        except rds.exceptions.DBInstanceNotFoundFault:
+            return False
 
 
 @task.short_circuit(task_id="is_published", ignore_downstream_trigger_rules=False)
@@ -168,7 +177,7 @@ def _in_cluster(groups: dict[str, TaskGroup]) -> None:
 def _in_aws(groups: dict[str, TaskGroup]) -> None:
     tasks = _deletions(groups)
     with groups["nodes"]:
-        admins = each_admin(setting("admins"))
+        admins = all_admins.override(**LATER)()
         mapped = DeleteAccessEntryOperator.partial(task_id="admins", cluster_name=setting("cluster_name")).expand(
             principal_arn=admins
         )
@@ -192,12 +201,6 @@ def _in_aws(groups: dict[str, TaskGroup]) -> None:
         )
         left >> forget()
     [groups["network"], groups["data"]] >> left
-
-
-@task(task_id="each_admin", **LATER)
-def each_admin(admins: Any) -> Any:
-    """Return the administrators, a task each of what follows."""
-    return admins
 
 
 def _deletions(groups: dict[str, TaskGroup]) -> dict[str, BaseOperator]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from fnmatch import fnmatchcase
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -63,11 +64,22 @@ class DagRun(Run):
             if any(fnmatchcase(task.task_id, pattern) for pattern in NOT_IN_AWS):
                 continue
             held_up = task.trigger_rule == TriggerRule.ALL_SUCCESS and task.upstream_task_ids & self.skipped
-            if held_up or isinstance(task, MappedOperator):
+            if held_up:
                 self.skipped.add(task.task_id)
+            elif isinstance(task, MappedOperator):
+                self._map(task)
             elif task.task_id not in self.skipped:
                 self._after(task, self.execute(task))
         return self
+
+    def _map(self, task: MappedOperator) -> None:
+        """Run a task once for each of what another has returned."""
+        ((name, listed),) = task.expand_input.value.items()
+        values = self.results.get(listed.operator.task_id)
+        if not values:
+            self.skipped.add(task.task_id)
+        for value in values or ():
+            super().execute(task.unmap({name: value}))
 
     def execute(self, task: BaseOperator) -> Any:
         if not hasattr(task, "python_callable"):
@@ -75,7 +87,8 @@ class DagRun(Run):
         # What Airflow does with the result, skipping tasks, is done here by another.
         environment = self.dag.get_template_env()
         given = [task.render_template(each, self.context(task), environment) for each in task.op_args]
-        context = self.context(task) if task.task_id in ("plan.remember", "end.forget") else {}
+        takes_it = "context" in inspect.signature(task.python_callable).parameters
+        context = self.context(task) if takes_it else {}
         self.results[task.task_id] = task.python_callable(*given, **context)
         return self.results[task.task_id]
 

@@ -33,9 +33,9 @@ def test_what_was_planned_is_built_and_nothing_is_left_to_do(simulation, start, 
     first = start().run()
     planned = first.results["plan.plan"]["plans"]
     built = [name for name in first.results if name.split(".")[0] not in ("preflight", "plan")]
-    gates = {"database.choose", "bucket.is_wanted", "access.each_admin"}
+    gates = {"database.choose", "bucket.is_wanted", "access.each_admin", "access.former_admins"}
     assert len(set(built) - gates) == len(planned)
-    assert first.skipped == {"database.existing", "access.admins"}
+    assert first.skipped == {"database.existing", "access.admins", "access.no_admins"}
     assert variables["eks_dask_eu-central-1_pipelines"]["cidr"] == "10.20.0.0/16"
     simulation.forget_calls()
     again = start().run()
@@ -145,8 +145,25 @@ def test_an_image_that_is_not_in_the_registry_is_missed_at_once(simulation, star
 def test_each_task_that_works_in_aws_leads_to_the_console(start):
     run = start().run()
     made = {name for name in run.results if name.split(".")[1] not in ("choose", "is_wanted", "go_on", "remember")}
-    assert run.links.keys() == made - {"access.each_admin"}
+    assert run.links.keys() == made - {"access.each_admin", "access.former_admins"}
     assert all(link.startswith("https://console.aws.amazon.com/") for link in run.links.values())
+
+
+def test_administrators_are_those_of_the_form_and_no_others(simulation, start, remove):
+    eks = simulation.boto("eks")
+    ada, ben = (f"arn:aws:iam::123456789012:role/{name}" for name in ("ada", "ben"))
+
+    def admitted():
+        return set(eks.list_access_entries(clusterName="pipelines")["accessEntries"])
+
+    for arn in (ada, ben):
+        simulation.boto("iam").create_role(RoleName=arn.rpartition("/")[2], AssumeRolePolicyDocument="{}")
+    start(admins=[ada, ben]).run()
+    others = admitted() - {ada, ben}
+    eks.create_access_entry(clusterName="pipelines", principalArn="arn:aws:iam::123456789012:role/pipelines-by-hand")
+    start(admins=[ben]).run()
+    assert admitted() == others | {ben, "arn:aws:iam::123456789012:role/pipelines-by-hand"}
+    assert remove(**GONE).run().results["nodes.each_admin"] == [ben]
 
 
 def test_the_note_says_what_was_made_and_what_comes_next(start, api):
@@ -203,6 +220,14 @@ def test_data_is_kept_unless_told_otherwise(simulation, start, remove, api):
     assert simulation.boto("eks").list_clusters()["clusters"] == []
     assert simulation.boto("rds").describe_db_instances()["DBInstances"][0]["DBInstanceStatus"] == "available"
     assert "- kept: `arn:aws:rds:" in api.runs[1]["note"]
+
+
+def test_a_database_that_a_later_form_does_without_is_kept_as_well(simulation, start, remove):
+    start(bucket=False).run()
+    start(bucket=False, database="none").run()
+    run = remove().run()
+    assert run.results["end.leftovers"]["left"] == []
+    assert simulation.boto("rds").describe_db_instances()["DBInstances"]
 
 
 def test_a_snapshot_outlives_a_database_that_goes(simulation, start, remove):
