@@ -8,6 +8,7 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_eks_dask.links.aws import AwsConsoleLink
+from airflow_eks_dask.operators.helm import HelmReleaseStatusOperator
 from airflow_eks_dask.operators.iam import EnsureIamRoleOperator
 from airflow_eks_dask.operators.leftovers import LeftoversOperator
 from airflow_eks_dask.operators.plan import PlanSummaryOperator
@@ -69,3 +70,18 @@ def test_a_plan_summary_of_tasks_without_links_has_none(run):
     run.run(before)
     run.run(summary)
     assert ("plan", AwsConsoleLink.key) not in run.left
+
+
+@pytest.mark.parametrize(
+    ("where", "leads_to"),
+    [
+        ({"eks_cluster_name": "c"}, CLUSTERS.replace("clusters?", "clusters/c?")),
+        ({"eks_cluster_name": "c", "aws_conn_id": "nowhere"}, None),
+        ({"kubeconfig": "config"}, None),
+    ],
+)
+def test_a_task_in_a_cluster_on_eks_leads_to_the_cluster(run, where, leads_to):
+    task = HelmReleaseStatusOperator(task_id="status", release="r", namespace="n", **where)
+    task.pre_execute({"ti": run, "task": task})
+    left = run.left.get(("", AwsConsoleLink.key))
+    assert (left and AwsConsoleLink().format_link(**left)) == leads_to
