@@ -24,23 +24,26 @@ def each_admin(admins: Any) -> Any:
 def former_admins(**context: Any) -> list[str]:
     """Return those who were administrators by a former form, and are to be so no more."""
     settings = settings_of(context)  # type: ignore[arg-type]
-    return [arn for arn in admitted(settings) if arn not in settings.admins]
+    return [arn for arn in _admitted(settings) if arn not in settings.admins]
 
 
 @task(task_id="each_admin")
 def all_admins(**context: Any) -> list[str]:
     """Return all administrators that were made for the cluster; none if it is gone."""
-    return admitted(settings_of(context))  # type: ignore[arg-type]
+    return _admitted(settings_of(context))  # type: ignore[arg-type]
 
 
-def admitted(settings: Settings) -> list[str]:
-    """Return the ARNs of those with an access entry of ours."""
-    eks = AwsClients(settings.aws_conn_id, settings.region_name).client("eks")
-    name = settings.cluster_name
+def _admitted(settings: Settings) -> list[str]:
+    return admitted(AwsClients(settings.aws_conn_id, settings.region_name), settings.cluster_name)
+
+
+def admitted(aws: AwsClients, cluster_name: str) -> list[str]:
+    """Return the ARNs of those with an access entry of ours; none if there is no such cluster."""
+    eks, cluster = aws.client("eks"), {"clusterName": cluster_name}
     try:
-        pages = list(eks.get_paginator("list_access_entries").paginate(clusterName=name))
+        pages = list(eks.get_paginator("list_access_entries").paginate(**cluster))
         arns = [arn for page in pages for arn in page["accessEntries"]]
-        entries = [eks.describe_access_entry(clusterName=name, principalArn=arn)["accessEntry"] for arn in arns]
+        entries = [eks.describe_access_entry(**cluster, principalArn=arn)["accessEntry"] for arn in arns]
     except eks.exceptions.ResourceNotFoundException:
         return []
-    return [each["principalArn"] for each in entries if each.get("tags", {}).get(ownership.TAG) == name]
+    return [each["principalArn"] for each in entries if each.get("tags", {}).get(ownership.TAG) == cluster_name]

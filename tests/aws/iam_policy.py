@@ -17,6 +17,7 @@ from unittest import mock
 
 import yaml
 
+from airflow_eks_dask.bootstrap.admins import admitted
 from airflow_eks_dask.hooks.aws import AwsClients
 from tests.aws import whole
 from tests.aws.meddling import meddle
@@ -214,6 +215,9 @@ def recorded(simulation: Simulation, aws: AwsClients) -> list[Call]:
     record(whole.bootstrap, dry_run=True)
     record(whole.bootstrap)
     record(whole.bootstrap, version="1.34", tags={"team": "data"})
+    simulation.forget_calls()
+    admitted(aws, whole.CLUSTER)
+    calls.extend(simulation.calls())
     record(whole.teardown)
     record(whole.teardown)
     return calls

@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_eks_dask.resources.base import ResourceError
-from tests.aws import account
+from tests.aws import account, iam_policy
 
 
 @pytest.fixture(autouse=True)
@@ -273,3 +273,23 @@ def test_a_name_that_is_typed_in_two_ways_removes_nothing(simulation, start, rem
 def test_a_cluster_that_is_not_known_is_not_guessed_at(remove):
     with pytest.raises(AirflowFailException, match="Nothing is known of a cluster nowhere in eu-central-1"):
         remove(cluster_name="nowhere").run()
+
+
+OF_CHECKS = {
+    *("ec2:DescribeInstanceTypeOfferings", "ec2:DescribeRegions", "service-quotas:GetServiceQuota"),
+    "sts:GetCallerIdentity",
+}
+"""What the preflight asks; it warns of what it may not ask."""
+
+
+def test_the_policy_allows_all_that_building_and_removing_call(simulation, start, remove):
+    start().run()
+    calls = simulation.calls()
+    simulation.forget_calls()
+    remove(**GONE).run()
+    needed = {action for call in [*calls, *simulation.calls()] for action in iam_policy.actions_of(call)}
+    allowed: set[str] = set()
+    for statement in json.loads(iam_policy.FILE.read_text())["Statement"]:
+        actions = statement["Action"]
+        allowed |= {actions} if isinstance(actions, str) else set(actions)
+    assert needed - allowed <= OF_CHECKS

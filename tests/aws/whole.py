@@ -85,4 +85,4 @@ def run(make: Callable[..., DAG], aws: AwsClients, **parameters: Any) -> Run:
     return one
 
 
-bootstrap, teardown = aws_bootstrap.bootstrap, aws_bootstrap.teardown
+bootstrap, teardown, CLUSTER = aws_bootstrap.bootstrap, aws_bootstrap.teardown, aws_bootstrap.CLUSTER
