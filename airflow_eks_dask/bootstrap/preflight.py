@@ -97,7 +97,7 @@ class FormOperator(TextOperator):
         :raises AirflowFailException: Something is wrong with it.
         """
         settings = Settings.read(params, self.aws)
-        problems = settings.problems()
+        problems = [*settings.problems(), *moved(settings)]
         obstacles = [*settings.way_problems(), *connection_problems(settings)]
         # A plan is of use before all else is in place.
         if not settings.plan_only:
@@ -144,6 +144,17 @@ def preflight_of(settings: Settings) -> dict[str, Any]:
         "image": "" if settings.plan_only else settings.image,
     }
     return {name: checked[name] for name in CHECKED}
+
+
+def moved(settings: Settings) -> list[str]:
+    """Return what can't be changed once a cluster is built: what is there would be left behind, and go on to run."""
+    built = remembered.find(settings.cluster_name, settings.region_name)
+    return [
+        f"{name} = {getattr(settings, name)!r}: the cluster was built with {getattr(built, name)!r}. Leave it, or take "
+        "the cluster down first"
+        for name in ("namespace", "connection_id")
+        if built is not None and getattr(built, name) != getattr(settings, name)
+    ]
 
 
 def connection_of(settings: Settings) -> dict[str, Any] | None:

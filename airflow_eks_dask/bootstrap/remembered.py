@@ -24,6 +24,12 @@ def remember(settings: Settings) -> None:
     Variable.set(key, settings.to_json(), description, serialize_json=True)
 
 
+def find(cluster_name: str, region_name: str) -> Settings | None:
+    """Return what a cluster was built with; None if nothing is known of it."""
+    data = Variable.get(variable_key(cluster_name, region_name), default=None, deserialize_json=True)
+    return None if data is None else Settings.from_json(data)
+
+
 def recall(cluster_name: str, aws: AwsClients) -> Settings:
     """
     Return what a cluster was built with.
@@ -31,14 +37,14 @@ def recall(cluster_name: str, aws: AwsClients) -> Settings:
     :param aws: Whose region it is in.
     :raises ValueError: Nothing is known of such a cluster.
     """
-    key = variable_key(cluster_name, aws.region)
-    data = Variable.get(key, default=None, deserialize_json=True)
-    if data is None:
+    found = find(cluster_name, aws.region)
+    if found is None:
         raise ValueError(
-            f"Nothing is known of a cluster {cluster_name} in {aws.region}: there is no variable {key}, which its "
-            "bootstrap writes. Is name, region and AWS connection right?"
+            f"Nothing is known of a cluster {cluster_name} in {aws.region}: there is no variable "
+            f"{variable_key(cluster_name, aws.region)}, which its bootstrap writes. Is name, region and AWS connection "
+            "right?"
         )
-    return Settings.from_json(data)
+    return found
 
 
 def forget(settings: Settings) -> None:

@@ -114,6 +114,16 @@ def test_a_form_that_can_not_be_is_refused_before_anything_is_made(simulation, s
     assert simulation.writes() == []
 
 
+def test_what_would_leave_something_behind_is_refused(simulation, start):
+    start().run()
+    simulation.forget_calls()
+    with pytest.raises(AirflowFailException) as error:
+        start(namespace="other", connection_id="dask_other").run()
+    assert "namespace = 'other': the cluster was built with 'dask'" in str(error.value)
+    assert "connection_id = 'dask_other': the cluster was built with 'dask_default'" in str(error.value)
+    assert simulation.writes() == []
+
+
 def test_all_that_is_wrong_is_told_at_once(start, api):
     api.connections["dask_default"] = {"connection_id": "dask_default", "description": "mine"}
     with pytest.raises(AirflowFailException) as error:
