@@ -8,44 +8,12 @@ import signal
 from itertools import takewhile
 
 import psutil
-import psycopg2
 import pytest
 
 from tests.conftest import eventually
 from tests.integration.system import only
 
 TOKEN = re.compile(r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}")
-
-
-def rows(dsn: str, query: str) -> list[tuple]:
-    with psycopg2.connect(dsn, connect_timeout=10) as connection, connection.cursor() as cursor:
-        cursor.execute(query)
-        return cursor.fetchall()
-
-
-class TestSamples:
-    """The sample DAGs, from the bundle."""
-
-    def test_parallel(self, system):
-        system.run("sample_parallel", n=12)
-
-    def test_sensors(self, system):
-        system.run("sample_sensors")
-
-    def test_etl_and_its_rerun_give_the_same(self, system):
-        run_id = system.run("sample_etl", rows=24_000)
-        tables = [name for (name,) in rows(system.results, "select tablename from pg_tables where schemaname='public'")]
-        assert tables, "nothing was loaded"
-        first = {table: sorted(rows(system.results, f"select * from {table}")) for table in tables}
-        assert all(first.values())
-        (chart,) = system.airflow.home.rglob("*.png")
-        chart.unlink()
-
-        path = f"/dags/sample_etl/dagRuns/{run_id}/clear"
-        system.client.request("POST", path, json={"dry_run": False, "only_failed": False})
-        system.client.wait_for_run("sample_etl", run_id)
-        assert {table: sorted(rows(system.results, f"select * from {table}")) for table in tables} == first
-        assert chart.read_bytes().startswith(b"\x89PNG")
 
 
 @only("embedded")
