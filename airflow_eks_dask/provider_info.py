@@ -183,6 +183,7 @@ OPERATORS = (
     "aws_auth",
     "bucket",
     "cluster_services",
+    "dask_certificates",
     "dask_endpoint",
     "database",
     "eks",
