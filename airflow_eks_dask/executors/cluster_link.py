@@ -217,7 +217,7 @@ class ClusterLink:
             try:
                 self._client = await self._connect()
             except Exception as error:  # noqa: BLE001 - whatever it is, the Airflow scheduler lives and tasks wait
-                reason = str(error) or type(error).__name__
+                reason = str(error) or _wordless(error)
                 log.warning("No Dask cluster%s: %s. Tasks wait. Next try in %.1f s.", self._where(), reason, delay)
                 self._events.append(Disconnected(reason))
                 await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter
@@ -301,3 +301,8 @@ class ClusterLink:
             await asyncio.wait_for(client.close(timeout=2), 5)
         except Exception as error:  # noqa: BLE001 - it is given up either way
             log.debug("Closing a Dask client: %s", error)
+
+
+def _wordless(error: BaseException) -> str:
+    """Say what went wrong where the error itself says nothing."""
+    return "it has not answered in time" if isinstance(error, asyncio.TimeoutError) else type(error).__name__

@@ -35,7 +35,7 @@ function tiles({ workers, queues, waiting_total: onCluster }) {
   const waits = onCluster + sum(queues.map((queue) => queue.in_airflow));
   const tile = (number, words) => make("div", { class: "tile" }, make("dt", {}, words), make("dd", {}, String(number)));
   return make("dl", { class: "tiles" },
-    tile(workers.length, "workers"), tile(slots, "slots"), tile(busy, "running"), tile(waits, "waiting"));
+    tile(workers.length, workers.length === 1 ? "worker" : "workers"), tile(slots, slots === 1 ? "slot" : "slots"), tile(busy, "running"), tile(waits, "waiting"));
 }
 
 function facts(cluster) {

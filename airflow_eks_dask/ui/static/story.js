@@ -4,7 +4,7 @@ import { badge, count, make, runLink, running, span, table, taskLink, time } fro
 
 const COLOURS = { success: "good", failed: "bad", running: "", queued: "" };
 const MARKS = { done: "✓", skipped: "–", running: "●", retrying: "↻", failed: "✗", waiting: "○" };
-const TONES = { done: "good", failed: "bad", retrying: "warn" };
+const TONES = { done: "good", failed: "bad", retrying: "warn", running: "live" };
 
 export function runSections(runs) {
   return runs.map((run) => {
