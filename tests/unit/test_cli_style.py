@@ -16,7 +16,7 @@ WITHOUT_OUTPUT = {
     "dashboard": "stays until Ctrl-C",
     "token": "always prints what kubectl reads",
 }
-EXIT_CODES = re.compile(r"\. Exit codes: 0 \w+, 1 failed[^.]*, 2 bad usage\.$")
+EXIT_CODES = re.compile(r"\. Exit codes: 0 [a-z][^.,]*, 1 failed[^.,]*, 2 bad usage\.$")
 
 
 def parser(name):
