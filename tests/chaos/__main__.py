@@ -53,7 +53,7 @@ def trials(executor: str, form: Form, seed: int, wanted: list[str] | None) -> It
         site = stack.enter_context(SITES[executor](directory / f"chaos_{executor}", postgres))
         for fault in FAULTS[executor]:
             if fault.name in wanted if wanted else form.is_long or not fault.long_only:
-                verdict = trial.run(fault, site, form, directory, seed)
+                verdict = trial.run(fault, site, form, seed)
                 print(report.row(verdict), *verdict.problems, sep="\n  ", flush=True)
                 yield verdict
 

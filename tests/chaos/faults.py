@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from tests.chaos.ledger import Start
     from tests.chaos.sites import Site
 
 
@@ -27,12 +28,18 @@ class Damage:
 
     :param at: When, in seconds since 1970.
     :param pids: Processes that end by it.
+    :param hosts: Machines or pods whose processes end by it.
     :param slots: How many workloads may have been there: one that has not begun its task is in no ledger yet.
     """
 
     at: float
     pids: frozenset[int] = frozenset()
     slots: int = 0
+    hosts: frozenset[str] = frozenset()
+
+    def hit(self, start: Start) -> bool:
+        """Whether what was started ends by it."""
+        return start.pid in self.pids or (start.host in self.hosts and start.started < self.at)
 
 
 @dataclass(frozen=True)

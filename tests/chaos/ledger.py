@@ -1,19 +1,19 @@
-"""What really ran, written down by the tasks themselves and by the kernel's word on their deaths."""
+"""What really ran, written down as the tasks themselves tell it, and by the kernel's word on their deaths."""
 
 from __future__ import annotations
 
 import json
-import os
-import selectors
+import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from typing_extensions import Self
 
@@ -28,6 +28,7 @@ class Start:
     """
     One process that began a try.
 
+    :param host: Name of its machine or pod.
     :param ended: When the task had done its work; None if it never had.
     :param died: When its process was gone.
     """
@@ -37,6 +38,7 @@ class Start:
     started: float
     ended: float | None = None
     died: float | None = None
+    host: str = ""
 
     @property
     def task(self) -> tuple[str, str, int, str]:
@@ -44,68 +46,78 @@ class Start:
         return self.key[:4]
 
 
+class _Tasks(ThreadingTCPServer):
+    """Listens to tasks; each has a connection of its own."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, host: str, starts: list[Start]) -> None:
+        super().__init__((host, 0), _Told)
+        self.starts = starts
+
+
+class _Told(StreamRequestHandler):
+    """What one task's process tells: a line of JSON when it starts and when it ends, each of which is confirmed."""
+
+    server: _Tasks
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # A pod whose network went before its processes says no goodbye.
+        for option, value in ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3)):
+            self.connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+    def handle(self) -> None:
+        start: Start | None = None
+        with suppress(OSError):  # however the connection ends, the process has ended
+            while (line := self.rfile.readline()).endswith(b"\n"):
+                told = json.loads(line)
+                if start is None:
+                    dag, task, map_index, run, try_number = told["key"]
+                    key = (dag, task, map_index, run, try_number)
+                    start = Start(key, told["pid"], told["time"], host=told["host"])
+                    self.server.starts.append(start)
+                else:
+                    start.ended = told["time"]
+                self.wfile.write(b".")
+        if start is not None:
+            start.died = time.time()
+
+
 @dataclass
 class Ledger:
     """
-    Follows the file that tasks write to, and watches their processes.
+    Listens to tasks, whose processes keep their connections open: the kernel closes them when a process is gone.
 
-    :param file: Made if it does not exist.
+    :param host: IP address of this machine by which tasks reach it.
     """
 
-    file: Path
+    host: str = "127.0.0.1"
     starts: list[Start] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.file.touch()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="ledger", daemon=True)
-        self._selector = selectors.DefaultSelector()
-        self._last: dict[tuple[int, Key], Start] = {}
+        self._server = _Tasks(self.host, self.starts)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="ledger", daemon=True)
+
+    @property
+    def address(self) -> str:
+        """Where tasks tell: host and port."""
+        return f"{self.host}:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        self._server.shutdown()
+        self._server.server_close()
         self._thread.join(10)
-        for key in list(self._selector.get_map().values()):
-            os.close(key.fd)
-        self._selector.close()
 
     def running(self) -> list[Start]:
         """Return those whose process lives."""
         return [start for start in list(self.starts) if start.died is None]
-
-    def _follow(self) -> None:
-        with self.file.open() as lines:
-            rest = ""
-            while not self._stop.is_set():
-                rest += lines.read()
-                *whole, rest = rest.split("\n")
-                for line in whole:
-                    self._take(json.loads(line))
-                for key, _ in self._selector.select(LOOK):
-                    key.data.died = time.time()
-                    self._selector.unregister(key.fd)
-                    os.close(key.fd)
-                if not self._selector.get_map():
-                    self._stop.wait(LOOK)
-
-    def _take(self, line: dict) -> None:
-        dag, task, map_index, run, try_number = line["key"]
-        key = (dag, task, map_index, run, try_number)
-        if line["what"] == "end":
-            self._last[line["pid"], key].ended = line["time"]
-            return
-        start = self._last[line["pid"], key] = Start(key, line["pid"], line["time"])
-        self.starts.append(start)
-        try:
-            descriptor = os.pidfd_open(line["pid"])
-        except ProcessLookupError:
-            start.died = time.time()
-        else:
-            self._selector.register(descriptor, selectors.EVENT_READ, start)
 
 
 def duplicated(starts: Iterable[Start]) -> list[Key]:

@@ -22,10 +22,12 @@ class Proxy:
     Passes on to a port of this machine what it gets on another.
 
     :param target: The port to pass on to.
+    :param host: IP address of this machine that it listens on.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, host: str = "127.0.0.1") -> None:
         self.target = target
+        self.host = host
         self.port = free_port()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
@@ -62,7 +64,7 @@ class Proxy:
     async def _start(self) -> None:
         if self._server is None:
             self._flows = asyncio.Event()
-            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+            self._server = await asyncio.start_server(self._accept, self.host, self.port)
         self._flows.set()
 
     async def _close(self) -> None:

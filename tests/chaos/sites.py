@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ class Site:
     An Airflow that runs, and what its tasks run on.
 
     :param slots: How many tasks it runs at the same time.
+    :param host: IP address of this machine by which its tasks reach it.
     """
 
     executor: str
@@ -49,6 +50,7 @@ class Site:
     client: AirflowClient
     postgres: PostgresServer
     slots: int
+    host: str = field(default="127.0.0.1", kw_only=True)
 
     def unsettled(self) -> str:
         """Say what is not as it was before the fault; empty if all is."""

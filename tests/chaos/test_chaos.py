@@ -32,6 +32,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_fault(site: Site, fault: Fault, form: trial.Form, tmp_path):
-    verdict = trial.run(fault, site, form, tmp_path, SEED)
+def test_fault(site: Site, fault: Fault, form: trial.Form):
+    verdict = trial.run(fault, site, form, SEED)
     assert not verdict.problems

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 import sys
@@ -63,6 +62,14 @@ def test_a_try_may_fail_with_what_broke_and_not_otherwise():
     assert (innocent.failed, innocent.wrongly_failed) == (0, ("work[0] try 1",))
 
 
+def test_a_try_may_fail_with_its_host_if_it_had_begun():
+    starts = [replace(start(started=1), host="pod"), start(attempt=2, started=10, ended=11)]
+    hit = judge(starts, [task(attempt=2)], Damage(5, hosts=frozenset(["pod"])))
+    assert (hit.failed, hit.wrongly_failed) == (1, ())
+    for damage in (Damage(5, hosts=frozenset(["other"])), Damage(0.5, hosts=frozenset(["pod"]))):
+        assert judge(starts, [task(attempt=2)], damage).wrongly_failed == ("work[0] try 1",)
+
+
 def test_only_as_many_unseen_tries_may_fail_as_were_running_there():
     tasks = [task(0, 2), task(1, 2)]
     verdict = judge([start(0, 2, pid=3), start(1, 2, pid=4)], tasks, Damage(1, frozenset([1]), slots=1))
@@ -76,16 +83,36 @@ def test_recovery_is_counted_from_the_fault():
     assert ledger.busy_again(starts, 1.5, slots=3) is None
 
 
-def test_the_ledger_hears_of_deaths(tmp_path):
-    with Ledger(tmp_path / "ledger") as watched, (tmp_path / "ledger").open("a", buffering=1) as file:
-        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-            line = {"what": "start", "key": ["chaos", "work", 0, "run", 1], "pid": process.pid, "time": 1.0}
-            file.write(json.dumps(line) + "\n")
+TELL = """
+import json, socket, sys
+host, port = sys.argv[1].split(":")
+with socket.create_connection((host, int(port)), timeout=30) as ledger:
+    for word in sys.stdin:
+        line = {"what": word.strip(), "key": ["chaos", "work", 0, "run", 1], "host": "pod", "pid": 7, "time": 1.0}
+        ledger.sendall(json.dumps(line).encode() + b"\\n")
+        assert ledger.recv(1)
+"""
+
+
+@pytest.mark.parametrize("ended", [None, 1.0])
+def test_the_ledger_hears_of_deaths(ended):
+    with Ledger() as watched:
+        command = [sys.executable, "-c", TELL, watched.address]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
+            process.stdin.write("start\n")
+            process.stdin.flush()
             (seen,) = eventually(watched.running)
+            assert (seen.key, seen.host, seen.pid, seen.died) == (("chaos", "work", 0, "run", 1), "pod", 7, None)
+            if ended:
+                process.stdin.write("end\n")
+                process.stdin.flush()
+                eventually(lambda: seen.ended)
+                assert seen.died is None
             process.kill()
         eventually(lambda: seen.died)
-        file.write(json.dumps(line | {"what": "end", "time": 2.0}) + "\n")
-        assert eventually(lambda: seen.ended) == 2.0
+        assert seen.ended == ended
+        assert watched.running() == []
+        assert len(watched.starts) == 1
 
 
 def test_the_proxy_cuts_and_heals():

@@ -14,7 +14,6 @@ from tests.chaos.ledger import LOOK, Ledger, wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from airflow_eks_dask.local.client import TaskInstance
     from tests.chaos.faults import Damage, Fault
@@ -36,12 +35,14 @@ class Form:
     :param tasks: How many tasks each run has.
     :param longest: Seconds that a task takes at most.
     :param seconds: How long a fault lasts that is mended.
+    :param shortest: Seconds that a task takes at least.
     """
 
     tasks: int
     longest: float
     seconds: float
     is_long: bool
+    shortest: float = 0.2
 
 
 SHORT = Form(24, 3, 5, is_long=False)
@@ -61,6 +62,7 @@ class Verdict:
     :param first_start: Seconds from the fault to the first start of a task.
     :param busy: Seconds from the fault until all slots were busy again; None if that was not seen.
     :param left_over: What was not as before, some time after the run.
+    :param took: Seconds that the fault itself took, until it was done and, if it is one that is mended, mended.
     """
 
     fault: str
@@ -74,7 +76,7 @@ class Verdict:
     first_start: float | None
     busy: float | None
     left_over: str
-    seconds: float
+    took: float = 0
 
     @property
     def problems(self) -> list[str]:
@@ -84,7 +86,13 @@ class Verdict:
 
 
 def judge(
-    fault: str, site: Site, damage: Damage, starts: Sequence[Start], tasks: Iterable[TaskInstance], left_over: str
+    fault: str,
+    site: Site,
+    damage: Damage,
+    starts: Sequence[Start],
+    tasks: Iterable[TaskInstance],
+    left_over: str,
+    took: float = 0,
 ) -> Verdict:
     """Compare what tasks have written down with what Airflow thinks of them."""
     tasks = list(tasks)
@@ -93,7 +101,7 @@ def judge(
     for task in tasks:
         for attempt in range(1, task.try_number):
             start = begun.get((task.task_id, task.map_index, attempt))
-            died_with_it = start is not None and start.pid in damage.pids
+            died_with_it = start is not None and damage.hit(start)
             (hit if died_with_it else others).append((task, attempt, start))
     # They had not begun their task, or only just, when what they were on broke.
     unseen = [each for each in others if each[2] is None or (damage.at - JUST < each[2].started and not each[2].ended)]
@@ -115,35 +123,35 @@ def judge(
         ledgers.first_start_after(starts, damage.at),
         ledgers.busy_again(starts, damage.at, site.slots),
         left_over,
-        time.time() - damage.at,
+        took,
     )
 
 
-def run(fault: Fault, site: Site, form: Form, directory: Path, seed: int) -> Verdict:
+def run(fault: Fault, site: Site, form: Form, seed: int) -> Verdict:
     """
     Run a DAG, break something meanwhile, and judge what came of it.
 
-    :param directory: For the ledger.
     :param seed: Decides when, what and how long tasks take.
     """
     random = Random(f"{seed} {fault.name}")
-    plan = [round(random.uniform(0.2, form.longest), 2) for _ in range(form.tasks)]
+    plan = [round(random.uniform(form.shortest, form.longest), 2) for _ in range(form.tasks)]
     begun = random.randint(form.tasks // 6, form.tasks // 2)
     site.client.wait_for_dag(DAG)
     wait(lambda: not site.unsettled(), SETTLE_TIMEOUT, lambda: f"before: {site.unsettled()}")
-    with Ledger(directory / f"{fault.name.replace(' ', '-')}.jsonl") as ledger:
-        run_id = site.client.trigger(DAG, {"ledger": str(ledger.file), "seconds": plan})
+    with Ledger(site.host) as ledger:
+        run_id = site.client.trigger(DAG, {"ledger": ledger.address, "seconds": plan})
         wait(
             lambda: len(ledger.starts) >= begun, RUN_TIMEOUT, lambda: f"{begun} tasks begin; {len(ledger.starts)} have"
         )
         time.sleep(random.uniform(0, 1))
         damage = fault.do(site, random, form.seconds)
+        took = time.time() - damage.at
         # Tasks of a run that has not ended by then are judged as they are: lost.
         with suppress(AirflowWaitError):
             site.client.wait_for_run(DAG, run_id, expected=None, timeout=RUN_TIMEOUT)
         left_over = settled(site, ledger)
         tasks = site.client.task_instances(DAG, run_id)
-        return judge(fault.name, site, damage, ledger.starts, tasks, left_over)
+        return judge(fault.name, site, damage, ledger.starts, tasks, left_over, took)
 
 
 def settled(site: Site, ledger: Ledger) -> str:

@@ -82,10 +82,20 @@ def executor(dask, start):  # noqa: F811
     return executor
 
 
-def first_byte(port: int, context: ssl.SSLContext) -> bytes:
+def first_byte(port: int, context: ssl.SSLContext, host: str = "127.0.0.1") -> bytes:
     """Return what whoever listens sends first, which Dask does once it has accepted a client."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as raw, context.wrap_socket(raw) as encrypted:
+    with socket.create_connection((host, port), timeout=30) as raw, context.wrap_socket(raw) as encrypted:
         return encrypted.recv(1)
+
+
+def first_byte_without_tls(port: int, host: str = "127.0.0.1") -> bytes:
+    """Return what whoever listens answers in plain: nothing or an alert of TLS; without TLS, Dask introduces itself."""
+    with socket.create_connection((host, port), timeout=30) as plain:
+        try:
+            plain.sendall(bytes(64))
+            return plain.recv(1)
+        except ConnectionError:
+            return b""
 
 
 def client_context(ca: Path, shown: Path | None) -> ssl.SSLContext:
@@ -122,14 +132,7 @@ def test_whoever_listens_wants_a_certificate_of_the_authority(executor, dask, ou
 
 @pytest.mark.parametrize("listener", ["Scheduler", "Nanny", "worker"])
 def test_nobody_speaks_without_tls(executor, dask, listener):
-    with socket.create_connection(("127.0.0.1", dask.port_of(listener)), timeout=30) as plain:
-        try:
-            plain.sendall(bytes(64))
-            answer = plain.recv(1)
-        except ConnectionError:
-            answer = b""
-    # Nothing, or an alert of TLS; without TLS, Dask would introduce itself.
-    assert answer in (b"", b"\x15")
+    assert first_byte_without_tls(dask.port_of(listener)) in (b"", b"\x15")
 
 
 @pytest.mark.parametrize(

@@ -1,28 +1,40 @@
-"""Tasks that write down when they start and end, each line in one write."""
+"""Tasks that tell a ledger when they start and end."""
 
 from __future__ import annotations
 
 import json
 import os
+import platform
+import socket
 import time
 from datetime import timedelta
+from functools import cache
 
 from airflow.sdk import dag, get_current_context, task
 
 RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=2)}
+TIMEOUT = 30
+
+
+@cache
+def ledger() -> socket.socket:
+    """Return the connection to the ledger named in the params, which ends with this process."""
+    host, port = get_current_context()["params"]["ledger"].rsplit(":", 1)
+    return socket.create_connection((host, int(port)), timeout=TIMEOUT)
 
 
 def note(what: str) -> None:
-    """Append a line to the ledger named in the params."""
-    context = get_current_context()
-    ti = context["ti"]
+    """
+    Have it written down, and wait until it is.
+
+    :raises OSError: The ledger is away.
+    """
+    ti = get_current_context()["ti"]
     key = [ti.dag_id, ti.task_id, ti.map_index, ti.run_id, ti.try_number]
-    line = json.dumps({"what": what, "key": key, "pid": os.getpid(), "time": time.time()})
-    descriptor = os.open(context["params"]["ledger"], os.O_WRONLY | os.O_APPEND)
-    try:
-        os.write(descriptor, f"{line}\n".encode())
-    finally:
-        os.close(descriptor)
+    line = {"what": what, "key": key, "host": platform.node(), "pid": os.getpid(), "time": time.time()}
+    ledger().sendall(f"{json.dumps(line)}\n".encode())
+    if not ledger().recv(1):
+        raise ConnectionResetError("the ledger has closed the connection")
 
 
 @task(**RETRIES)
