@@ -15,6 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.cluster.pipelines import Pipelines
+
 BESIDE = Path(__file__).parents[3] / "shared" / "kube" / "kube"
 
 
@@ -31,11 +33,16 @@ def kubernetes() -> Iterator[Path]:
 
 
 @contextmanager
-def cluster_beside() -> Iterator[None]:
-    """Have the cluster for tests up, as it was before."""
+def cluster_beside(*api_server_options: str) -> Iterator[None]:
+    """
+    Have the cluster for tests up, as it was before.
+
+    :param api_server_options: Of its API server, which is restarted for them, and once more in the end.
+    """
     was_up = subprocess.run([str(BESIDE), "status"], capture_output=True, timeout=60, check=False).returncode == 0
-    for command in ("install", "up"):
-        subprocess.run([str(BESIDE), command], check=True, timeout=1800)
+    environment = {**os.environ, "KUBE_APISERVER_ARGS": " ".join(api_server_options)}
+    for command in ("install", *(["down"] if api_server_options else []), "up"):
+        subprocess.run([str(BESIDE), command], check=True, timeout=1800, env=environment)
     try:
         script = f'eval "$({shlex.quote(str(BESIDE))} env)" && env -0'
         ended = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True, timeout=60)
@@ -43,8 +50,33 @@ def cluster_beside() -> Iterator[None]:
         os.environ.update({name: found[name] for name in ("KUBECONFIG", "KUBE_HOST_IP", "PATH")})
         yield
     finally:
-        if not was_up:
+        if api_server_options or not was_up:
             subprocess.run([str(BESIDE), "down"], check=True, timeout=300)
+        if api_server_options and was_up:
+            subprocess.run([str(BESIDE), "up"], check=True, timeout=300)
+
+
+@pytest.fixture(scope="session")
+def image(kubernetes: Path) -> str:
+    """The image of this checkout, in the cluster; with another than the one beside, what a variable names."""
+    from tests.cluster import image
+
+    if name := os.environ.get(image.VARIABLE):
+        return name
+    if not BESIDE.exists():
+        pytest.skip(f"there is no image to test with: {image.VARIABLE} names none that the cluster can pull")
+    return image.ensure(BESIDE)
+
+
+@pytest.fixture(scope="session")
+def pipelines(kubernetes: Path, image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipelines]:
+    """Airflow and PostgreSQL on this machine, its tasks in pods: one for all tests, which leave it as it was."""
+    from tests.cluster.pipelines import running
+
+    if not (host := os.environ.get("KUBE_HOST_IP")):
+        pytest.skip("KUBE_HOST_IP names no address of this machine that pods reach")
+    with running(tmp_path_factory.mktemp("pipelines"), kubernetes, image, host) as system:
+        yield system
 
 
 @pytest.fixture
