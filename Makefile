@@ -14,7 +14,7 @@ IN_PARALLEL := --no-print-directory --jobs 2 --output-sync=target
 EXTRA := test,docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-aws test-embedded test-external test-dask test-chaos test-oldest test-chart test-cluster sweep policy lint types docs build constraints benchmark clean chaos
+.PHONY: help demo test test-unit test-aws test-embedded test-external test-dask test-chaos test-oldest test-chart test-cluster test-browser sweep policy lint types docs build constraints benchmark clean chaos
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -53,6 +53,9 @@ test-chart: $(VENV)/.installed ## Tests of the Helm chart that need no cluster; 
 
 test-cluster: $(VENV)/.installed ## Tests in a real Kubernetes cluster, the one that KUBECONFIG names
 	$(BIN)/python -m pytest --timeout 2400 tests/cluster
+
+test-browser: $(VENV)/.installed ## Tests of the page in Airflow's UI, in a real Chromium (pictures of docs anew: BROWSER=--screenshots)
+	$(BIN)/python -m pytest tests/browser $(BROWSER)
 
 chaos: $(VENV)-benchmark/.installed ## Break everything, CeleryExecutor too, and write what came of it into docs/faults.md
 	$(VENV)-benchmark/bin/python -m tests.chaos --long --executor dask --executor celery --output docs/faults.md
