@@ -58,6 +58,8 @@ class Authenticator:
         """Whom it has let in, each with the cluster."""
         self.refused: list[str] = []
         """Why it has refused tokens."""
+        self.is_closed = False
+        """Whether it lets nobody in."""
 
     def review(self, token: str) -> dict[str, Any]:
         """
@@ -66,6 +68,8 @@ class Authenticator:
         :raises RefusedError: It is not good.
         """
         url = decoded(token)
+        if self.is_closed:
+            raise RefusedError("it is closed")
         for cluster_name in self._eks.list_clusters()["clusters"]:
             if signature(url, cluster_name) == url_query(url).get("X-Amz-Signature"):
                 arn = caller_arn(self._simulation, url, cluster_name)
