@@ -145,9 +145,7 @@ class AirflowApi:
             self._checked(answer)
 
     def active_runs(self, dag_id: str) -> list[dict[str, Any]]:
-        """
-        Return the runs of a DAG that are queued or running, as the REST API tells them; none of a DAG that isn't there.
-        """
+        """Return what the REST API tells of a DAG's runs that are queued or running; none of an unknown DAG."""
         found: list[dict[str, Any]] = []
         while True:
             query = f"state=queued&state=running&order_by=run_after&limit={_PAGE}&offset={len(found)}"
@@ -219,8 +217,8 @@ class AirflowApi:
         said = f"{request.method} {request.url} answered {answer.status_code}{_details(answer)}"
         advice = {
             401: f". Is what {self._target.source} says about user, password or token right?",
-            403: f". The user of {self._target.source} needs a role that may read, create, edit and delete connections, "
-            "and read and edit runs of DAGs",
+            403: f". The user of {self._target.source} needs a role that may read, create, edit and delete "
+            "connections, and read and edit runs of DAGs",
         }.get(answer.status_code, "")
         if not (self._target.login or self._target.password) and answer.status_code in (401, 403, 404, 405, 422):
             advice = f". This Airflow wants a login. {_how_to_add('airflow_api')}"

@@ -44,8 +44,8 @@ class LocalAirflow:
     """
     An Airflow of its own, in one directory; its processes end with this one.
 
-    Unless its settings say otherwise it needs no login. It listens on 127.0.0.1 only. Every user of this machine can reach it: it is for machines whose
-    users trust each other.
+    Unless its settings say otherwise it needs no login. It listens on 127.0.0.1 only. Every user of this machine can
+    reach it: it is for machines whose users trust each other.
 
     :param directory: Where it lives (``AIRFLOW_HOME``): configuration, logs, DAGs. Made if it does not exist.
     :param database_url: SQLAlchemy's address of an existing database.
