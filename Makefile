@@ -9,12 +9,12 @@ AIRFLOW_OLDEST := 3.2.2
 BREAKING := 'fastapi<0.137'
 WITH_OLDEST := VENV=.venv-$(AIRFLOW_OLDEST) AIRFLOW=$(AIRFLOW_OLDEST)
 # They wait more than they compute. Each one's output comes when it is done.
-IN_PARALLEL := --no-print-directory --jobs 2 --output-sync=target
+IN_PARALLEL := --no-print-directory --jobs 3 --output-sync=target
 
 EXTRA := test,docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-aws test-embedded test-external test-dask test-chaos test-oldest test-chart test-cluster test-browser sweep policy lint types docs build constraints benchmark clean chaos
+.PHONY: help demo test test-unit test-aws test-embedded test-external test-dask test-chaos test-oldest test-chart test-cluster test-browser rehearsal sweep policy lint types docs build constraints benchmark clean chaos
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -24,7 +24,7 @@ demo: $(VENV)/.installed ## Run Airflow on an embedded Dask cluster and a sample
 
 test: ## All tests but those of the chart and in a cluster, with the newest Airflow
 	$(MAKE) test-unit test-aws
-	$(MAKE) $(IN_PARALLEL) test-embedded test-external test-dask test-chaos
+	$(MAKE) $(IN_PARALLEL) test-chaos test-embedded test-external test-dask
 
 test-unit: $(VENV)/.installed ## Fast tests
 	$(BIN)/python -m pytest -n auto tests/unit $(UNIT)
@@ -46,7 +46,7 @@ test-chaos: $(VENV)/.installed ## Break things while a DAG runs: nothing is lost
 
 test-oldest: ## The tests that concern Airflow, with the oldest supported version
 	$(MAKE) $(WITH_OLDEST) test-unit UNIT='-m "not any_airflow"'
-	$(MAKE) $(WITH_OLDEST) $(IN_PARALLEL) test-embedded test-external test-chaos
+	$(MAKE) $(WITH_OLDEST) $(IN_PARALLEL) test-chaos test-embedded test-external
 
 test-chart: $(VENV)/.installed ## Tests of the Helm chart that need no cluster; Helm comes from PyPI
 	$(BIN)/python -m pytest tests/chart
@@ -56,6 +56,9 @@ test-cluster: $(VENV)/.installed ## Tests in a real Kubernetes cluster, the one 
 
 test-browser: $(VENV)/.installed ## Tests of the page in Airflow's UI, in a real Chromium (pictures of docs anew: BROWSER=--screenshots)
 	$(BIN)/python -m pytest tests/browser $(BROWSER)
+
+rehearsal: $(VENV)/.installed ## Build, use and remove a cluster as users do, in a browser; only AWS is simulated (options: REHEARSAL="-k all")
+	$(BIN)/python -m pytest --timeout 5400 --capture no tests/rehearsal $(REHEARSAL)
 
 chaos: $(VENV)-benchmark/.installed ## Break everything, CeleryExecutor too, and write what came of it into docs/faults.md
 	$(VENV)-benchmark/bin/python -m tests.chaos --long --executor dask --executor celery --output docs/faults.md
