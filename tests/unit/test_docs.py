@@ -82,8 +82,9 @@ def test_the_tag_is_that_of_the_code():
     assert f"`{TAG}=<cluster_name>`" in PAGE
 
 
-def test_the_dag_loads_and_what_it_asks_for_can_be(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+@pytest.mark.parametrize("page", ["aws", "kind-to-eks"])
+def test_the_dag_loads_and_what_it_asks_for_can_be(tmp_path, page):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), re.S)
     file = tmp_path / "example.py"
     file.write_text(code)
     bag = BundleDagBag(dag_folder=file, bundle_path=tmp_path, bundle_name="docs")
