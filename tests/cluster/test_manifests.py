@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
+import subprocess
+import sys
+from importlib import import_module
 
 import pytest
+import yaml
+from airflow.sdk.exceptions import TaskDeferred
 from kubernetes import client, config
 
 from airflow_eks_dask.manifests.errors import ManifestError
 from airflow_eks_dask.operators.kubernetes import ApplyManifestsOperator, DeleteManifestsOperator
 from tests.aws.runs import Run
 from tests.cluster.conftest import kubectl
+from tests.conftest import eventually
 
 pytestmark = pytest.mark.any_airflow
 
@@ -170,6 +178,17 @@ def pod_spec(image, **container):
     return {"terminationGracePeriodSeconds": 0, "containers": [container]}
 
 
+def deployment(spec, name="web", **rest):
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels}, "spec": spec}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": labels}, "template": template, **rest},
+    }
+
+
 def settings(name="settings", **data):
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data or {"colour": "blue"}}
 
@@ -227,3 +246,182 @@ class TestChanges:
         assert apply(wanted)[f"ConfigMap {namespace}/settings"] == "change"
         data = kubectl("get", "configmap", "settings", "--namespace", namespace, "--output", "jsonpath={.data}")
         assert json.loads(data) == {"colour": "red"}
+
+    def test_secrets_are_hidden_and_keys_taken_away(self, apply, namespace, capsys):
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
+        apply({**secret, "stringData": {"user": "clara", "password": "swordfish"}})
+        apply({**secret, "stringData": {"password": "hunter2"}})
+        logged = capsys.readouterr().out
+        assert "+  password: <hidden, and changed>" in logged
+        assert not any(each in logged for each in ("swordfish", "hunter2", "clara", "aHVudGVyMg", "c3dvcmRmaXNo"))
+        data = kubectl("get", "secret", "s", "--namespace", namespace, "--output", "jsonpath={.data}")
+        assert json.loads(data) == {"password": "aHVudGVyMg=="}
+        assert apply({**secret, "stringData": {"password": "hunter2"}}) == {f"Secret {namespace}/s": "unchanged"}
+
+    def test_a_conflict_names_field_and_manager(self, apply, namespace):
+        apply(settings(colour="blue"))
+        theirs = yaml.safe_dump(settings(colour="green"))
+        options = ("--server-side", "--validate=false", "--field-manager=somebody", "--force-conflicts")
+        kubectl("apply", *options, "--namespace", namespace, "--filename", "-", text=theirs)
+        with pytest.raises(ManifestError, match=r"\.data\.colour \(conflict with \"somebody\""):
+            apply([settings(colour="blue"), settings("new")])
+        assert kubectl("get", "configmap", "new", "--namespace", namespace, "--ignore-not-found") == ""
+        assert apply(settings(colour="blue"), force_conflicts=True) == {f"ConfigMap {namespace}/settings": "change"}
+
+    def test_what_is_not_ours_stays(self, apply, delete, namespace):
+        kubectl("create", "configmap", "settings", "--from-literal=colour=blue", "--namespace", namespace)
+        with pytest.raises(ManifestError, match="it was made by something else"):
+            apply(settings())
+        assert delete(settings()) == {f"ConfigMap {namespace}/settings": "keep"}
+        assert apply(settings(), adopt=True) == {f"ConfigMap {namespace}/settings": "change"}
+        assert apply(settings()) == {f"ConfigMap {namespace}/settings": "unchanged"}
+        with pytest.raises(ManifestError, match="it belongs to 'tests', and not to 'others'"):
+            apply(settings(), cluster_name="others")
+        assert delete(settings()) == {f"ConfigMap {namespace}/settings": "delete"}
+
+    def test_all_that_the_server_has_against_it_is_told_before_the_first_write(self, apply, namespace):
+        port = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"port": 70000}]}}
+        unknown = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"replica": 1}}
+        with pytest.raises(ManifestError) as told:
+            apply([settings(), settings("No_Name"), port, unknown, {**settings("x"), "kind": "ConfigMop"}])
+        assert "ConfigMop" in str(told.value)
+        with pytest.raises(ManifestError) as told:
+            apply([settings(), settings("No_Name"), port, unknown])
+        text = str(told.value)
+        assert all(each in text for each in ("ConfigMap", "No_Name", "70000", "Deployment"))
+        assert kubectl("get", "configmap", "settings", "--namespace", namespace, "--ignore-not-found") == ""
+
+
+class TestWaiting:
+    def test_an_image_that_is_not_there(self, apply):
+        with pytest.raises(ManifestError, match=r"(?s)pod web-.*: container main waits: ErrImageNeverPull"):
+            apply(deployment(pod_spec("registry.invalid/none:1")), timeout=15)
+
+    def test_no_node_for_it(self, apply):
+        spec = {**pod_spec("registry.invalid/none:1"), "nodeSelector": {"there-is": "none"}}
+        with pytest.raises(ManifestError, match=r"(?s)not scheduled: .*event FailedScheduling of Pod web-"):
+            apply(deployment(spec), timeout=15)
+
+    def test_no_pods_are_allowed(self, apply):
+        quota = {**settings("none"), "kind": "ResourceQuota", "spec": {"hard": {"pods": "0"}}}
+        del quota["data"]
+        with pytest.raises(ManifestError, match=r"(?s)event FailedCreate of ReplicaSet web-.*exceeded quota"):
+            apply([quota, deployment(pod_spec("registry.invalid/none:1"))], timeout=15)
+
+    def test_kubernetes_gives_it_up(self, apply):
+        with pytest.raises(ManifestError, match=r"(?s)It has failed.*progress.*ErrImageNeverPull"):
+            apply(deployment(pod_spec("registry.invalid/none:1"), progressDeadlineSeconds=3), timeout=60)
+
+    def test_a_container_that_ends(self, apply, pause):
+        crashing = pod_spec(pause, command=["/there/is/none"])
+        with pytest.raises(ManifestError, match=r"(?s)container main waits: .*exit code [1-9]\d* \("):
+            apply(deployment(crashing), timeout=45)
+
+    def test_a_job_that_fails(self, apply, pause):
+        template = {"spec": {**pod_spec(pause, command=["/there/is/none"]), "restartPolicy": "Never"}}
+        job = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": "j"},
+            "spec": {"backoffLimit": 0, "activeDeadlineSeconds": 60, "template": template},
+        }
+        with pytest.raises(ManifestError, match=r"(?s)It has failed:.*(BackoffLimitExceeded|DeadlineExceeded)"):
+            apply(job, timeout=100)
+
+    def test_in_the_triggerer(self, make, pause, namespace):
+        run, wanted = Run(), [settings(), deployment(pod_spec(pause))]
+        with pytest.raises(TaskDeferred) as deferred:
+            run.run(make(ApplyManifestsOperator, wanted, deferrable=True))
+        event = run_trigger(deferred.value.trigger)
+        summary = make(ApplyManifestsOperator, wanted).resume({"ti": run}, event, **deferred.value.kwargs)
+        assert actions(summary)[f"Deployment {namespace}/web"] == "create"
+        available = "jsonpath={.status.availableReplicas}"
+        assert kubectl("get", "deployment", "web", "--namespace", namespace, "--output", available) == "1"
+
+    def test_in_the_triggerer_until_all_is_gone(self, make, apply, pause, namespace):
+        wanted = [settings(), deployment(pod_spec(pause))]
+        apply(wanted)
+        run, deferrals = Run(), []
+        operator = make(DeleteManifestsOperator, wanted, deferrable=True)
+        try:
+            summary = run.run(operator)
+        except TaskDeferred as deferral:
+            deferrals.append(deferral)
+            summary = operator.resume({"ti": run}, run_trigger(deferral.trigger), **deferral.kwargs)
+        assert set(actions(summary).values()) == {"delete"}
+        assert deferrals
+        assert kubectl("get", "pods", "--namespace", namespace, "--selector", "app=web") == ""
+
+
+def run_trigger(trigger):
+    """Make a trigger again of what is kept of it, and return its event."""
+    path, arguments = json.loads(json.dumps(trigger.serialize()))
+    module, _, name = path.rpartition(".")
+
+    async def first():
+        return await anext(getattr(import_module(module), name)(**arguments).run())
+
+    return asyncio.run(first()).payload
+
+
+PROGRAM = """
+import json, sys
+from tests.aws.runs import Run
+from airflow_eks_dask.operators import kubernetes
+wanted = json.load(sys.stdin)
+Run().run(getattr(kubernetes, wanted.pop("operator"))(task_id="t", **wanted))
+"""
+
+
+class TestKilled:
+    MANY = 60
+
+    def killed(self, operator, kubernetes, namespace, wanted, half_done):
+        """Run an operator in a process of its own, and kill that half-way."""
+        options = {"kubeconfig": str(kubernetes), "namespace": namespace, "cluster_name": "tests", "poll_interval": 0.3}
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, text=True)
+        with process:
+            json.dump({"operator": operator, "manifests": wanted, **options}, process.stdin)
+            process.stdin.close()
+            eventually(lambda: half_done() or process.poll() is not None, timeout=120, what="half of it is done")
+            process.send_signal(signal.SIGKILL)
+            assert process.wait(30) == -signal.SIGKILL
+
+    def test_the_next_run_converges(self, api, apply, delete, kubernetes, namespace):
+        core = client.CoreV1Api(api)
+
+        def count():
+            names = [each.metadata.name for each in core.list_namespaced_config_map(namespace).items]
+            return sum(name.startswith("many-") for name in names)
+
+        wanted = [settings(f"many-{number}") for number in range(self.MANY)]
+        self.killed("ApplyManifestsOperator", kubernetes, namespace, wanted, lambda: count() >= 3)
+        made = count()
+        assert 3 <= made < self.MANY
+        again = list(apply(wanted).values())
+        assert (again.count("unchanged"), again.count("create")) == (made, self.MANY - made)
+        before = versions(namespace, "configmap")
+        assert set(apply(wanted).values()) == {"unchanged"}
+        assert versions(namespace, "configmap") == before
+        self.killed("DeleteManifestsOperator", kubernetes, namespace, wanted, lambda: count() <= self.MANY - 3)
+        left = count()
+        assert 0 < left <= self.MANY - 3
+        again = list(delete(wanted).values())
+        # Some that were left were ending already.
+        assert 0 < again.count("delete") <= left
+        assert again.count("delete") + again.count("absent") == self.MANY
+        assert set(delete(wanted).values()) == {"absent"}
+        assert count() == 0
+
+    def test_what_is_still_being_deleted_is_waited_for(self, apply, delete, namespace):
+        waiting = settings()
+        waiting["metadata"]["finalizers"] = ["example.com/wait"]
+        apply(waiting)
+        with pytest.raises(ManifestError, match=r"waits for example\.com/wait"):
+            delete(waiting, timeout=1)
+        with pytest.raises(ManifestError, match="not gone in time"):
+            apply(waiting, timeout=1)
+        patch = '{"metadata": {"finalizers": null}}'
+        kubectl("patch", "configmap", "settings", "--namespace", namespace, "--type=merge", "--patch", patch)
+        assert apply(settings()) == {f"ConfigMap {namespace}/settings": "create"}
+        assert delete(settings()) == {f"ConfigMap {namespace}/settings": "delete"}
