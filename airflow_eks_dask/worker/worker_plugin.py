@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distributed.core import Status
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from airflow_eks_dask.worker import log_file
@@ -91,7 +92,8 @@ class WorkloadWorkerPlugin(WorkerPlugin):
 
     async def teardown(self, worker: Worker) -> None:
         """End the launcher and what it runs."""
-        if self._signals is not None:
+        # Dask's own handlers would cut short the end of a worker that closes already, and it would never come.
+        if self._signals is not None and not self._is_ending:
             self._signals.uninstall()
         self._keeper.cancel()
         with suppress(asyncio.CancelledError):
@@ -204,8 +206,15 @@ class WorkloadWorkerPlugin(WorkerPlugin):
         signals.install()
         return signals
 
+    @property
+    def _is_ending(self) -> bool:
+        """Whether the process ends with the worker, which closes: because the Dask scheduler does, for example."""
+        return self.worker.nanny is None and self.worker.status in (Status.closing, Status.closed)
+
     def _heard(self, number: signal.Signals, times: int) -> None:
-        if times > 1:
+        if self._is_ending:
+            log.info("%s: closing already.", number.name)
+        elif times > 1:
             self._departure.hurry()
         else:
             log.info("%s: closing when the Airflow workloads have ended. Once more: at once.", number.name)

@@ -331,6 +331,15 @@ def test_a_worker_in_a_container_runs_workloads_and_drains(dask, start, options)
     assert gone(*(process.pid for process in below))
 
 
+def test_a_signal_to_a_worker_that_closes_with_its_scheduler(dask, breakable):
+    """As in an uninstall, which tells both to stop at the same time."""
+    (child,) = dask.workers
+    dask.scheduler.popen.send_signal(signal.SIGTERM)
+    eventually(lambda: "Removing Worker plugin airflow-eks-dask" in child.log_file.read_text(), what="it closes")
+    child.popen.send_signal(signal.SIGTERM)
+    assert child.popen.wait(60) == 0, child.log_file.read_text()
+
+
 def test_a_worker_takes_as_many_as_it_was_told_at_its_start(dask, start):
     dask.start_worker("--nthreads", "1", "--resources", "airflow=5")
     start(cluster_address=dask.address).capacity(slots=5, free=5)
