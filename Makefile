@@ -51,8 +51,8 @@ test-oldest: ## The tests that concern Airflow, with the oldest supported versio
 test-chart: $(VENV)/.installed ## Tests of the Helm chart that need no cluster; Helm comes from PyPI
 	$(BIN)/python -m pytest tests/chart
 
-test-cluster: $(VENV)/.installed ## Tests in a real Kubernetes cluster, the one that KUBECONFIG names
-	$(BIN)/python -m pytest --timeout 2400 tests/cluster
+test-cluster: $(VENV)/.installed ## Tests in a real Kubernetes cluster, the one that KUBECONFIG names (all events: CHAOS=--long)
+	$(BIN)/python -m pytest --timeout 2400 tests/cluster $(CHAOS)
 
 test-browser: $(VENV)/.installed ## Tests of the page in Airflow's UI, in a real Chromium (pictures of docs anew: BROWSER=--screenshots)
 	$(BIN)/python -m pytest tests/browser $(BROWSER)

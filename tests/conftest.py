@@ -29,7 +29,11 @@ PATIENCE = 240
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="the long form of the chaos tests: more tasks, longer faults")
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="the long form of the tests that break things: more tasks, more and longer faults",
+    )
     parser.addoption("--screenshots", action="store_true", help="have the browser tests write docs/images anew")
 
 
