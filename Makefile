@@ -14,7 +14,7 @@ IN_PARALLEL := --no-print-directory --jobs 3 --output-sync=target
 EXTRA := test,docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-aws test-embedded test-external test-dask test-chaos test-oldest test-chart test-cluster test-browser sweep policy lint types docs build constraints benchmark clean chaos
+.PHONY: help demo test test-unit test-aws test-embedded test-external test-dask test-chaos test-oldest test-chart test-cluster test-browser rehearsal sweep policy lint types docs build constraints benchmark clean chaos
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -56,6 +56,9 @@ test-cluster: $(VENV)/.installed ## Tests in a real Kubernetes cluster, the one 
 
 test-browser: $(VENV)/.installed ## Tests of the page in Airflow's UI, in a real Chromium (pictures of docs anew: BROWSER=--screenshots)
 	$(BIN)/python -m pytest tests/browser $(BROWSER)
+
+rehearsal: $(VENV)/.installed ## Build, use and remove a cluster as users do, in a browser; only AWS is simulated (options: REHEARSAL="-k all")
+	$(BIN)/python -m pytest --timeout 5400 --capture no tests/rehearsal $(REHEARSAL)
 
 chaos: $(VENV)-benchmark/.installed ## Break everything, CeleryExecutor too, and write what came of it into docs/faults.md
 	$(VENV)-benchmark/bin/python -m tests.chaos --long --executor dask --executor celery --output docs/faults.md

@@ -1,0 +1,1 @@
+"""The dress rehearsal: all of it as its users have it, and nothing is simulated but AWS."""
