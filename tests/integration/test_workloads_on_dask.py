@@ -337,7 +337,8 @@ def test_a_signal_to_a_worker_that_closes_with_its_scheduler(dask, breakable):
     dask.scheduler.popen.send_signal(signal.SIGTERM)
     eventually(lambda: "Removing Worker plugin airflow-eks-dask" in child.log_file.read_text(), what="it closes")
     child.popen.send_signal(signal.SIGTERM)
-    assert child.popen.wait(60) == 0, child.log_file.read_text()
+    # By the signal, if it comes when Dask has nothing left to do and no handler any more.
+    assert child.popen.wait(60) in (0, -signal.SIGTERM), child.log_file.read_text()
 
 
 def test_a_worker_takes_as_many_as_it_was_told_at_its_start(dask, start):
