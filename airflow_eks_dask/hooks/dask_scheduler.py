@@ -93,7 +93,6 @@ class SchedulerCalls:
         :param workers: Their addresses.
         """
         message = {"op": "versions", "packages": [PACKAGE, AIRFLOW]}
-        message = {"op": "versions", "packages": [PACKAGE, AIRFLOW]}
         answers = self._call("broadcast", msg=message, workers=list(workers), on_error="ignore")
         return {worker: plain_versions(said["packages"]) for worker, said in answers.items() if said}
 
