@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from datetime import timedelta
 from typing import Any, TypedDict
 
 from airflow.sdk import Param, dag, get_current_context, task
@@ -151,12 +150,7 @@ def report(estimated: Estimated, picture: str) -> dict[str, Any]:
     tags=["sample", "dask"],
     doc_md=__doc__,
     params=PARAMS,
-    # One more try, for passing troubles of the network; the timeout ends whatever waits in vain.
-    default_args={
-        "retries": 1,
-        "retry_delay": timedelta(seconds=5),
-        "execution_timeout": timedelta(minutes=15),
-    },
+    default_args=forms.DEFAULT_ARGS,
 )
 def sample_confidence() -> None:
     """What a taxi earns in an hour, and how sure that is."""

@@ -22,7 +22,6 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow.sdk import Param, dag, get_current_context, task, task_group
@@ -128,9 +127,7 @@ def extract(plan: Plan, number: int) -> str:
     """Make the raw trips of a month, 1 to 12; return the month, such as ``2025-01``."""
     from airflow_eks_dask.samples import files, taxi
 
-    month = f"{plan['year']}-{number:02}"
-    first, end = plan["rows"] * (number - 1) // 12, plan["rows"] * number // 12
-    trips = taxi.make_trips(month, first, end, plan["seed"])
+    month, trips = taxi.trips_of_month(plan["year"], number, plan["rows"], plan["seed"])
     files.write_parquet(partition(plan["folder"], "raw", month), trips)
     return month
 
@@ -199,12 +196,7 @@ def month(plan: Plan, number: int) -> Month:
     tags=["sample", "dask"],
     doc_md=__doc__,
     params=PARAMS,
-    # One more try, for passing troubles of the network; the timeout ends whatever waits in vain.
-    default_args={
-        "retries": 1,
-        "retry_delay": timedelta(seconds=5),
-        "execution_timeout": timedelta(minutes=15),
-    },
+    default_args=forms.DEFAULT_ARGS,
 )
 def sample_etl() -> None:
     """Taxi trips: from raw records to a table and a chart."""

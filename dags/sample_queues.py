@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import timedelta
 from typing import Any, TypedDict
 
 from airflow.sdk import Param, dag, get_current_context, task
@@ -93,9 +92,8 @@ def make(number: int) -> str:
     from airflow_eks_dask.samples import files, taxi
 
     params = get_current_context()["params"]
-    month = f"{params['year']}-{number:02}"
-    first, end = params["rows"] * (number - 1) // 12, params["rows"] * number // 12
-    good, bad = taxi.split_trips(taxi.make_trips(month, first, end, params["seed"]), month)
+    month, trips = taxi.trips_of_month(params["year"], number, params["rows"], params["seed"])
+    good, bad = taxi.split_trips(trips, month)
     log.info("%s: %d good trips, %d bad ones", month, good.num_rows, bad.num_rows)
     return files.write_parquet(f"{folder()}/good/{month}.parquet", good)
 
@@ -166,12 +164,7 @@ def report(all_trips: Found | None, sample: Found | None) -> dict[str, Any]:
     tags=["sample", "queues"],
     doc_md=__doc__,
     params=PARAMS,
-    # One more try, for passing troubles of the network; the timeout ends whatever hangs while it runs.
-    default_args={
-        "retries": 1,
-        "retry_delay": timedelta(seconds=5),
-        "execution_timeout": timedelta(minutes=15),
-    },
+    default_args=forms.DEFAULT_ARGS,
 )
 def sample_queues() -> None:
     """How fast taxis drive: of all trips if there is a worker with memory for them, else of a sample."""

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import timedelta
 from typing import Any, TypedDict
 
 from airflow.sdk import Param, dag, get_current_context, task
@@ -124,9 +123,7 @@ def put_samples() -> int:
         return 0
     hook = s3_objects.s3_hook(params["aws_conn_id"])
     for number in range(1, 13):
-        month = f"{params['year']}-{number:02}"
-        first, end = params["rows"] * (number - 1) // 12, params["rows"] * number // 12
-        trips = taxi.make_trips(month, first, end, params["seed"])
+        month, trips = taxi.trips_of_month(params["year"], number, params["rows"], params["seed"])
         s3_objects.write_trips(hook, params["bucket"], f"trips/{month}.parquet", trips)
     return 12
 
@@ -185,12 +182,7 @@ def report(loaded: list[Loaded]) -> dict[str, Any]:
     tags=["sample", "aws", "deferrable"],
     doc_md=__doc__,
     params=PARAMS,
-    # One more try, for passing troubles of the network; the timeout ends whatever waits in vain.
-    default_args={
-        "retries": 1,
-        "retry_delay": timedelta(seconds=5),
-        "execution_timeout": timedelta(minutes=15),
-    },
+    default_args=forms.DEFAULT_ARGS,
 )
 def sample_s3_to_postgres() -> None:
     """Taxi trips from S3 to PostgreSQL, each file once."""

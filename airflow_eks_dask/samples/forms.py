@@ -1,11 +1,20 @@
-"""Fields of the forms that several sample DAGs have."""
+"""What sample DAGs have in common: fields of their forms, and how often and how long their tasks are tried."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.configuration import AIRFLOW_HOME
 from airflow.sdk import Param
+
+# One more try, for passing troubles of the network; the timeout ends whatever hangs while it runs.
+DEFAULT_ARGS: dict[str, Any] = {
+    "retries": 1,
+    "retry_delay": timedelta(seconds=5),
+    "execution_timeout": timedelta(minutes=15),
+}
 
 
 def year() -> Param:

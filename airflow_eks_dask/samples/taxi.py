@@ -56,6 +56,18 @@ def make_trips(month: str, first: int, end: int, seed: int) -> pa.Table:
     )
 
 
+def trips_of_month(year: int, number: int, rows: int, seed: int) -> tuple[str, pa.Table]:
+    """
+    Make the raw trips of one month of a year; those of all twelve are numbered without a gap.
+
+    :param number: Of the month, 1 to 12.
+    :param rows: How many trips the year has.
+    :return: The month, such as ``2025-01``, and its trips.
+    """
+    month = f"{year}-{number:02}"
+    return month, make_trips(month, rows * (number - 1) // 12, rows * number // 12, seed)
+
+
 def split_trips(trips: pa.Table, month: str) -> tuple[pa.Table, pa.Table]:
     """
     Part good trips from bad ones.
