@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fnmatch
 import io
 import re
@@ -10,11 +9,13 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from airflow.configuration import conf
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 from asgiref.sync import sync_to_async
+
+from airflow_eks_dask.operators._deferral import is_deferrable
+from airflow_eks_dask.triggers.polling import PollingTrigger, look_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -132,15 +133,13 @@ class WaitForObjects(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if deferrable is None:
-            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.bucket = bucket
         self.pattern = pattern
         self.at_least = at_least
         self.minutes = minutes
         self.aws_conn_id = aws_conn_id
         self.poll_interval = poll_interval
-        self.deferrable = deferrable
+        self.deferrable = is_deferrable(deferrable)
 
     def execute(self, context: Context) -> int:
         """
@@ -193,7 +192,7 @@ class WaitForObjects(BaseOperator):
         return found
 
 
-class ObjectsTrigger(BaseTrigger):
+class ObjectsTrigger(PollingTrigger):
     """
     Fires when S3 has enough objects, or the deadline has passed; S3 is asked with boto3, in a thread.
 
@@ -204,6 +203,8 @@ class ObjectsTrigger(BaseTrigger):
     :param poll_interval: Seconds between two looks.
     :param deadline: Seconds since the epoch after which waiting is no use.
     """
+
+    arguments = ("bucket", "pattern", "at_least", "aws_conn_id", "poll_interval", "deadline")
 
     def __init__(
         self, *, bucket: str, pattern: str, at_least: int, aws_conn_id: str, poll_interval: float, deadline: float
@@ -216,22 +217,19 @@ class ObjectsTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.deadline = deadline
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the import path of this class and the arguments to make it again."""
-        names = ("bucket", "pattern", "at_least", "aws_conn_id", "poll_interval", "deadline")
-        return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
-
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there are enough; the event says how many there are, or what went wrong."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         # To import the provider takes a second, in which other triggers would stand still.
         hook = await sync_to_async(s3_hook, thread_sensitive=False)(self.aws_conn_id)
-        look = sync_to_async(lambda: len(matching(hook, self.bucket, self.pattern)), thread_sensitive=False)
         try:
-            # Nothing tells us when an object has come.
-            while (found := await look()) < self.at_least and time.time() < self.deadline:  # noqa: ASYNC110
-                await asyncio.sleep(self.poll_interval)
+            found = await look_until(
+                lambda seen: seen >= self.at_least,
+                lambda: len(matching(hook, self.bucket, self.pattern)),
+                interval=self.poll_interval,
+                deadline=self.deadline,
+            )
         except (BotoCoreError, ClientError) as error:
             event: dict[str, Any] = {"error": str(error)}
         else:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_eks_dask.hooks.kubernetes import KubernetesCluster
 from airflow_eks_dask.manifests.objects import Goal, Reference
 from airflow_eks_dask.resources.base import State
+from airflow_eks_dask.triggers.polling import PollingTrigger, look_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from airflow_eks_dask.manifests.watch import Watch
 
-class ManifestsTrigger(BaseTrigger):
+
+class ManifestsTrigger(PollingTrigger):
     """
     Fires when all objects are ready or gone, when one has failed, or when the deadline has passed.
 
@@ -29,6 +30,8 @@ class ManifestsTrigger(BaseTrigger):
     :param poll_interval: Seconds between two looks.
     :param deadline: Seconds since the epoch after which waiting is no use.
     """
+
+    arguments = ("cluster", "references", "goal", "poll_interval", "deadline")
 
     def __init__(
         self,
@@ -46,24 +49,18 @@ class ManifestsTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.deadline = deadline
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the import path of this class and the arguments to make it again."""
-        names = ("cluster", "references", "goal", "poll_interval", "deadline")
-        return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
-
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until nothing is pending; the event has the state and what was seen, or an error."""
-        # Imports the clients of Kubernetes, which takes seconds.
+        watch = await sync_to_async(self._watch, thread_sensitive=False)()
         from airflow_eks_dask.hooks.eks import KubernetesError
-        from airflow_eks_dask.manifests.watch import Watch
 
-        references = [Reference.from_json(each) for each in self.references]
-        watch = Watch(KubernetesCluster.from_json(self.cluster), references, Goal(self.goal), self.log)
-        look = sync_to_async(watch.look, thread_sensitive=False)
         try:
-            # Nothing tells us when Kubernetes is done.
-            while (progress := await look()).state is State.PENDING and time.time() < self.deadline:  # noqa: ASYNC110
-                await asyncio.sleep(self.poll_interval)
+            progress = await look_until(
+                lambda seen: seen.state is not State.PENDING,
+                watch.look,
+                interval=self.poll_interval,
+                deadline=self.deadline,
+            )
         except KubernetesError as error:
             event: dict[str, Any] = {"error": str(error)}
         else:
@@ -71,3 +68,10 @@ class ManifestsTrigger(BaseTrigger):
         finally:
             watch.close()
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    def _watch(self) -> Watch:
+        """Import the clients of Kubernetes, too, which takes seconds: not in the event loop."""
+        from airflow_eks_dask.manifests.watch import Watch
+
+        references = [Reference.from_json(each) for each in self.references]
+        return Watch(KubernetesCluster.from_json(self.cluster), references, Goal(self.goal), self.log)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
+from airflow.triggers.base import TriggerEvent
 from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.resources.base import State
 from airflow_eks_dask.resources.waiting import Watcher
+from airflow_eks_dask.triggers.polling import PollingTrigger, look_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_eks_dask.resources.base import Resource
 
 
-class ResourceTrigger(BaseTrigger):
+class ResourceTrigger(PollingTrigger):
     """
     Fires when a resource is no longer pending, or the deadline has passed.
 
@@ -34,6 +32,8 @@ class ResourceTrigger(BaseTrigger):
     :param poll_interval: Seconds between two looks.
     :param deadline: Seconds since the epoch after which waiting is no use.
     """
+
+    arguments = ("resource_class", "resource", "aws_conn_id", "region_name", "poll_interval", "deadline")
 
     def __init__(
         self,
@@ -53,21 +53,18 @@ class ResourceTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.deadline = deadline
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the import path of this class and the arguments to make it again."""
-        names = ("resource_class", "resource", "aws_conn_id", "region_name", "poll_interval", "deadline")
-        return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
-
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until something is to be done; the event has the state, what AWS said, and an error if there is one."""
         module, _, name = self.resource_class.rpartition(".")
         resource: Resource = getattr(import_module(module), name).from_json(self.resource)
         watcher = Watcher(resource, AwsClients(self.aws_conn_id, self.region_name), self.log)
-        look = sync_to_async(watcher.look, thread_sensitive=False)
         try:
-            # Nothing tells us when AWS is done.
-            while (progress := await look()).state is State.PENDING and time.time() < self.deadline:  # noqa: ASYNC110
-                await asyncio.sleep(self.poll_interval)
+            progress = await look_until(
+                lambda seen: seen.state is not State.PENDING,
+                watcher.look,
+                interval=self.poll_interval,
+                deadline=self.deadline,
+            )
         except (BotoCoreError, ClientError) as error:
             event: dict[str, Any] = {"error": str(error)}
         else:

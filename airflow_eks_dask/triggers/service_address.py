@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 from asgiref.sync import sync_to_async
 from botocore.exceptions import BotoCoreError, ClientError
+
+from airflow_eks_dask.triggers.polling import PollingTrigger, look_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_eks_dask.resources.waiting import Log
 
 
-class ServiceAddressTrigger(BaseTrigger):
+class ServiceAddressTrigger(PollingTrigger):
     """
     Fires when a Service is reached, never will be, or the deadline has passed.
 
@@ -29,16 +29,13 @@ class ServiceAddressTrigger(BaseTrigger):
     :param deadline: Seconds since the epoch after which waiting is no use.
     """
 
+    arguments = ("wanted", "poke_interval", "deadline")
+
     def __init__(self, *, wanted: dict[str, Any], poke_interval: float, deadline: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.wanted = wanted
         self.poke_interval = poke_interval
         self.deadline = deadline
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the import path of this class and the arguments to make it again."""
-        names = ("wanted", "poke_interval", "deadline")
-        return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is an event: with ``address``; with ``late``, what hung and why; or with ``error``."""
@@ -46,11 +43,10 @@ class ServiceAddressTrigger(BaseTrigger):
         from airflow_eks_dask.hooks.eks import KubernetesError
         from airflow_eks_dask.resources.service_address import ServiceAddressError
 
-        look = sync_to_async(watch.look, thread_sensitive=False)
         try:
-            # Nothing tells us when a name is known or a server listens.
-            while not (looked := await look()).address and time.time() < self.deadline:  # noqa: ASYNC110
-                await asyncio.sleep(self.poke_interval)
+            looked = await look_until(
+                lambda seen: bool(seen.address), watch.look, interval=self.poke_interval, deadline=self.deadline
+            )
         except (ServiceAddressError, KubernetesError, BotoCoreError, ClientError, ValueError) as error:
             event = {"error": str(error)}
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import json
 import threading
@@ -18,6 +17,7 @@ from airflow_eks_dask.bundle import dags_folder
 from airflow_eks_dask.local.postgres import PostgresServer
 from airflow_eks_dask.samples import results, s3_objects, taxi, trips_store
 from airflow_eks_dask.samples.s3_objects import ObjectsTrigger, WaitForObjects
+from tests.triggers import run_trigger
 
 BUCKET = "pipelines-data"
 ROWS = 2_400
@@ -258,13 +258,8 @@ def put(s3, *keys):
 
 def fired(trigger):
     """Return the event of a trigger that has been through the database, as the triggerer makes it."""
-    path, arguments = trigger.serialize()
-    assert path == "airflow_eks_dask.samples.s3_objects.ObjectsTrigger"
-
-    async def first():
-        return await anext(ObjectsTrigger(**json.loads(json.dumps(arguments))).run())
-
-    return asyncio.run(first()).payload
+    assert trigger.serialize()[0] == "airflow_eks_dask.samples.s3_objects.ObjectsTrigger"
+    return run_trigger(trigger)
 
 
 def test_nobody_waits_for_files_that_are_there(s3):

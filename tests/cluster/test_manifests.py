@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 import subprocess
 import sys
-from importlib import import_module
 
 import pytest
 import yaml
@@ -19,6 +17,7 @@ from airflow_eks_dask.operators.kubernetes import ApplyManifestsOperator, Delete
 from tests.aws.runs import Run
 from tests.cluster.conftest import kubectl
 from tests.conftest import eventually
+from tests.triggers import run_trigger
 
 pytestmark = pytest.mark.any_airflow
 
@@ -351,17 +350,6 @@ class TestWaiting:
         assert set(actions(summary).values()) == {"delete"}
         assert deferrals
         assert kubectl("get", "pods", "--namespace", namespace, "--selector", "app=web") == ""
-
-
-def run_trigger(trigger):
-    """Make a trigger again of what is kept of it, and return its event."""
-    path, arguments = json.loads(json.dumps(trigger.serialize()))
-    module, _, name = path.rpartition(".")
-
-    async def first():
-        return await anext(getattr(import_module(module), name)(**arguments).run())
-
-    return asyncio.run(first()).payload
 
 
 PROGRAM = """

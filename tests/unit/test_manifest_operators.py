@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import threading
-from importlib import import_module
 
 import pytest
 import yaml
@@ -20,6 +18,7 @@ from airflow_eks_dask.operators.plan import PlanSummaryOperator
 from tests.aws.runs import Run
 from tests.conftest import eventually
 from tests.object_server import ObjectServer
+from tests.triggers import run_trigger
 
 pytestmark = pytest.mark.any_airflow
 
@@ -162,17 +161,6 @@ class TestDryRun:
 
     def test_nothing_is_waited_for(self, apply):
         assert apply(WEB, dry_run=True) == [told("Deployment default/web", "create")]
-
-
-def run_trigger(trigger):
-    """Make a trigger again of what is kept of it, and return its event."""
-    path, arguments = json.loads(json.dumps(trigger.serialize()))
-    module, _, name = path.rpartition(".")
-
-    async def first():
-        return await anext(getattr(import_module(module), name)(**arguments).run())
-
-    return asyncio.run(first()).payload
 
 
 def becomes(server, status, kind="Deployment", name="web"):

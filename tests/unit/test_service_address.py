@@ -27,8 +27,8 @@ from airflow_eks_dask.resources.service_address import (
     Step,
 )
 from airflow_eks_dask.sensors.service_address import ServiceAddressSensor
-from airflow_eks_dask.triggers.service_address import ServiceAddressTrigger
 from tests.http_server import execution_api, kubernetes_objects, tls_context
+from tests.triggers import run_trigger
 
 pytestmark = pytest.mark.any_airflow
 
@@ -326,15 +326,10 @@ class TestSensor:
             assert (sensor.wanted.service, sensor.wanted.port, sensor.wanted.tls) == ("scheduler", 8786, False)
 
 
-def run_trigger(trigger):
-    """What the triggerer does: makes it anew from what was stored, and waits for its event."""
-    path, arguments = trigger.serialize()
-    assert path == "airflow_eks_dask.triggers.service_address.ServiceAddressTrigger"
-
-    async def first():
-        return await anext(ServiceAddressTrigger(**json.loads(json.dumps(arguments))).run())
-
-    return asyncio.run(first()).payload
+def fired(trigger):
+    """Return its event, as the triggerer gets it."""
+    assert trigger.serialize()[0] == "airflow_eks_dask.triggers.service_address.ServiceAddressTrigger"
+    return run_trigger(trigger)
 
 
 class TestDeferred:
@@ -356,7 +351,7 @@ class TestDeferred:
         trigger = self.defer(cluster, tls_ca=str(both))
         assert "PRIVATE KEY" not in json.dumps(trigger.serialize())
         cluster.put({"ip": "127.0.0.1"}, port=port)
-        event = run_trigger(trigger)
+        event = fired(trigger)
         assert event == {"address": f"tls://127.0.0.1:{port}"}
         assert cluster.sensor(deferrable=True).resume({}, event) == event["address"]
 
@@ -373,7 +368,7 @@ class TestDeferred:
         assert asyncio.run(run()).payload == {"address": f"tcp://127.0.0.1:{listener}"}
 
     def test_time_is_up(self, cluster):
-        event = run_trigger(self.defer(cluster, timeout=0))
+        event = fired(self.defer(cluster, timeout=0))
         sensor = cluster.sensor(deferrable=True)
         with pytest.raises(
             AirflowSensorTimeout, match=r"The step that hung is Service: it is not there. Is it installed"
@@ -386,6 +381,6 @@ class TestDeferred:
         trigger = self.defer(cluster)
         cluster.put(type_="NodePort")
         with pytest.raises(ServiceAddressError, match="NodePort"):
-            cluster.sensor().resume({}, run_trigger(trigger))
+            cluster.sensor().resume({}, fired(trigger))
         cluster.objects[SERVICE] = 401
-        assert "401" in run_trigger(trigger)["error"]
+        assert "401" in fired(trigger)["error"]
