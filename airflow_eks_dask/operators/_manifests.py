@@ -7,7 +7,6 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.configuration import conf
 from airflow.sdk.definitions.xcom_arg import XComArg
 from airflow.sdk.log import mask_secret
 
@@ -15,6 +14,7 @@ from airflow_eks_dask.manifests.documents import flattened, secret_values
 from airflow_eks_dask.manifests.errors import ManifestError
 from airflow_eks_dask.manifests.objects import Goal, ObjectAction, Reference
 from airflow_eks_dask.manifests.sources import read_manifests
+from airflow_eks_dask.operators._deferral import is_deferrable
 from airflow_eks_dask.operators._kubernetes import KubernetesOperator
 from airflow_eks_dask.operators._text import is_true
 from airflow_eks_dask.resources.base import Action, Plan, Progress, State
@@ -71,8 +71,6 @@ class ManifestsOperator(KubernetesOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if deferrable is None:
-            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         # No template field: those are kept, and shown in the UI. So Airflow does not see from where it may come.
         self._manifests = manifests
         XComArg.apply_upstream_relationship(self, manifests)
@@ -81,7 +79,7 @@ class ManifestsOperator(KubernetesOperator):
         self.is_dry_run = dry_run
         self.timeout = timeout
         self.poll_interval = poll_interval
-        self.deferrable = deferrable
+        self.deferrable = is_deferrable(deferrable)
 
     def execute(self, context: Context) -> list[dict[str, str]]:
         """

@@ -8,11 +8,11 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.configuration import conf
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.links.aws import AwsConsoleLink, tagged
+from airflow_eks_dask.operators._deferral import is_deferrable
 from airflow_eks_dask.operators._table import table
 from airflow_eks_dask.operators._text import TextOperator
 from airflow_eks_dask.resources import leftovers, validation
@@ -71,15 +71,13 @@ class LeftoversOperator(TextOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if deferrable is None:
-            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.cluster_name = cluster_name
         self.keep = list(leftovers.DATA) if keep is None else keep
         self.fail = fail
         self.patience = patience
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
-        self.deferrable = deferrable
+        self.deferrable = is_deferrable(deferrable)
         self.poll_interval = poll_interval
 
     @cached_property

@@ -8,13 +8,13 @@ from abc import abstractmethod
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.configuration import conf
 from botocore.exceptions import ClientError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.hooks.pricing import Prices
 from airflow_eks_dask.links.aws import AwsConsoleLink
+from airflow_eks_dask.operators._deferral import is_deferrable
 from airflow_eks_dask.operators._text import TextOperator, is_true
 from airflow_eks_dask.resources import validation
 from airflow_eks_dask.resources.base import Action, Plan, Progress, Resource, ResourceError, State
@@ -70,12 +70,10 @@ class ResourceOperator(TextOperator):
         names = self.resource_class.field_names()
         wanted = {name: kwargs.pop(name) for name in names if name in kwargs}
         super().__init__(**kwargs)
-        if deferrable is None:
-            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
         self.is_dry_run = dry_run
-        self.deferrable = deferrable
+        self.deferrable = is_deferrable(deferrable)
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.wanted = wanted

@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.configuration import conf
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
+from airflow_eks_dask.operators._deferral import is_deferrable
 from airflow_eks_dask.operators._kubernetes import KubernetesOperator, secret_problems
 from airflow_eks_dask.operators._text import is_true
 from airflow_eks_dask.triggers.service_address import ServiceAddressTrigger
@@ -85,15 +85,13 @@ class ServiceAddressSensor(KubernetesOperator, BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
-        if deferrable is None:
-            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.namespace = namespace
         self.service = service
         self.port = port
         self.tls = tls
         self.tls_ca = tls_ca
         self.tls_secret = tls_secret
-        self.deferrable = deferrable
+        self.deferrable = is_deferrable(deferrable)
 
     def execute(self, context: Context) -> str:
         """
