@@ -48,6 +48,11 @@ class Reference:
         return cls(**data)
 
 
+def conditions(status: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the conditions in the status of an object, by their types."""
+    return {each["type"]: each for each in (status or {}).get("conditions") or ()}
+
+
 class Goal(str, Enum):
     """What objects are waited for to be."""
 

@@ -64,7 +64,7 @@ def warnings_about(
             metadata["namespace"], field_selector="type=Warning", limit=_MOST
         )
     told: dict[str, None] = {}
-    for event in sorted(events.items, key=_when):
+    for event in sorted(events.items, key=when):
         about = event.involved_object
         if about.uid in uids:
             line = f"event {event.reason} of {about.kind} {about.name}: {' '.join((event.message or '').split())}"
@@ -102,7 +102,8 @@ def _replica_sets(client: kubernetes.client.ApiClient, found: Mapping[str, Any])
     ]
 
 
-def _when(event: Any) -> datetime:
+def when(event: Any) -> datetime:
+    """Return when an event happened last, as far as it tells."""
     earliest = datetime.min.replace(tzinfo=timezone.utc)
     return event.last_timestamp or event.event_time or event.metadata.creation_timestamp or earliest
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_eks_dask.manifests.objects import conditions
 from airflow_eks_dask.resources.base import Progress, State
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def judged(reference: Reference, found: Mapping[str, Any]) -> Progress:
 def _deployment(spec: Mapping[str, Any], status: Mapping[str, Any], metadata: Mapping[str, Any]) -> Progress:
     if _is_old(status, metadata):
         return _pending("not looked at yet")
-    progressing = _conditions(status).get("Progressing", {})
+    progressing = conditions(status).get("Progressing", {})
     if progressing.get("reason") == "ProgressDeadlineExceeded":
         return Progress(State.FAILED, (progressing.get("message") or "it made no progress in time",))
     wanted = spec.get("replicas", 1)
@@ -70,10 +71,10 @@ def _daemon_set(spec: Mapping[str, Any], status: Mapping[str, Any], metadata: Ma
 
 
 def _job(spec: Mapping[str, Any], status: Mapping[str, Any], metadata: Mapping[str, Any]) -> Progress:
-    conditions = {kind: each for kind, each in _conditions(status).items() if each.get("status") == "True"}
-    if failed := conditions.get("Failed"):
+    met = {kind: each for kind, each in conditions(status).items() if each.get("status") == "True"}
+    if failed := met.get("Failed"):
         return Progress(State.FAILED, (f"{failed.get('reason')}: {failed.get('message')}",))
-    if "Complete" in conditions or spec.get("suspend"):
+    if "Complete" in met or spec.get("suspend"):
         return READY
     counts = [f"{_count(status, each)} {each}" for each in ("active", "succeeded", "failed")]
     return _pending(f"pods: {', '.join(counts)}")
@@ -83,14 +84,14 @@ def _pod(spec: Mapping[str, Any], status: Mapping[str, Any], metadata: Mapping[s
     phase = status.get("phase") or "Pending"
     if phase == "Failed":
         return Progress(State.FAILED, ("it has failed",))
-    if phase == "Succeeded" or _conditions(status).get("Ready", {}).get("status") == "True":
+    if phase == "Succeeded" or conditions(status).get("Ready", {}).get("status") == "True":
         return READY
     return _pending(f"{phase}, and not ready")
 
 
 def _condition(name: str) -> Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], Progress]:
     def judge(spec: Mapping[str, Any], status: Mapping[str, Any], metadata: Mapping[str, Any]) -> Progress:
-        condition = _conditions(status).get(name, {})
+        condition = conditions(status).get(name, {})
         if condition.get("status") == "True":
             return READY
         return _pending(f"not {name}: {condition.get('message') or 'nothing is said of it'}")
@@ -112,10 +113,6 @@ _JUDGES = {
 def _is_old(status: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
     """Whether a status is of before the last change."""
     return _count(status, "observedGeneration") < int(metadata.get("generation") or 0)
-
-
-def _conditions(status: Mapping[str, Any]) -> dict[str, Any]:
-    return {each["type"]: each for each in status.get("conditions") or ()}
 
 
 def _count(status: Mapping[str, Any], name: str) -> int:

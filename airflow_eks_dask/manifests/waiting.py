@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_eks_dask.manifests.errors import ManifestError
+from airflow_eks_dask.manifests.objects import conditions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -61,7 +62,7 @@ def wait_until_served(
 
 
 def _is_served(api: ObjectApi, reference: Reference, definition: Mapping[str, Any]) -> bool:
-    if _conditions(api.get(reference)).get("Established", {}).get("status") != "True":
+    if conditions((api.get(reference) or {}).get("status")).get("Established", {}).get("status") != "True":
         return False
     spec = definition["spec"]
     versions = [each["name"] for each in spec.get("versions") or () if each.get("served")]
@@ -69,12 +70,12 @@ def _is_served(api: ObjectApi, reference: Reference, definition: Mapping[str, An
 
 
 def _not_established(api: ObjectApi, reference: Reference) -> str:
-    said = [each.get("message") for each in _conditions(api.get(reference)).values() if each.get("status") != "True"]
+    said = [
+        each.get("message")
+        for each in conditions((api.get(reference) or {}).get("status")).values()
+        if each.get("status") != "True"
+    ]
     return f"{reference}: {'; '.join(filter(None, said)) or 'the server says nothing of it'}"
-
-
-def _conditions(found: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {each["type"]: each for each in ((found or {}).get("status") or {}).get("conditions") or ()}
 
 
 def _kept_by(found: Mapping[str, Any]) -> str:
@@ -83,7 +84,7 @@ def _kept_by(found: Mapping[str, Any]) -> str:
     kept = f"; it waits for {', '.join(finalizers)}" if finalizers else ""
     said = [
         each["message"]
-        for each in _conditions(found).values()
+        for each in conditions(found.get("status")).values()
         if each.get("status") == "True" and each.get("message") and found.get("kind") == "Namespace"
     ]
     return f": deleted since {metadata['deletionTimestamp']}{kept}{''.join(f'; {each}' for each in said)}"

@@ -16,7 +16,7 @@ from kubernetes.client import ApiException
 from airflow_eks_dask.hooks.eks import KubernetesError, kubernetes_errors
 from airflow_eks_dask.hooks.kubernetes import KubernetesCluster
 from airflow_eks_dask.hooks.secret import read_secret
-from airflow_eks_dask.manifests.pods import held_up, pods_of
+from airflow_eks_dask.manifests.pods import held_up, pods_of, when
 from airflow_eks_dask.resources import waiting
 from airflow_eks_dask.resources.reachability import (
     UnreachedError,
@@ -259,8 +259,8 @@ class ServiceAddressWatch:
             found = self._core.list_namespaced_event(self._wanted.namespace, field_selector=selector).items
         except ApiException as error:
             return [f"its events can't be read: {error.status} {error.reason}"]
-        found.sort(key=lambda each: each.last_timestamp or each.event_time or each.metadata.creation_timestamp)
-        return [f"{each.reason}: {' '.join((each.message or '').split())}" for each in found[-_MOST_EVENTS:]]
+        newest = sorted(found, key=when)[-_MOST_EVENTS:]
+        return [f"{each.reason}: {' '.join((each.message or '').split())}" for each in newest]
 
     def _done(self, what: str) -> None:
         self._tell(f"{self._step.value}: {what}")
