@@ -10,20 +10,19 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_eks_dask.bootstrap import notes
 from airflow_eks_dask.bootstrap.dag import DEFAULTS
-from airflow_eks_dask.bootstrap.examination import EXAMINERS, by_severity, findings_of
+from airflow_eks_dask.bootstrap.examination import EXAMINERS, findings_of
 from airflow_eks_dask.bootstrap.form import which_cluster
 from airflow_eks_dask.bootstrap.planning import settings_of
 from airflow_eks_dask.bootstrap.preflight import RecallOperator
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.links.aws import AwsConsoleLink, clusters
 from airflow_eks_dask.operators._table import table
-from airflow_eks_dask.preflight.finding import Severity
+from airflow_eks_dask.preflight.finding import COLUMNS, by_severity, errors_in_words
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 DOCTOR = "eks_dask_doctor"
-COLUMNS = ("severity", "check", "what", "why", "what_to_do")
 
 
 class KnownClusterOperator(RecallOperator):
@@ -87,10 +86,9 @@ class ReportOperator(BaseOperator):
         for line in table(COLUMNS, [[each[name] for name in COLUMNS] for each in found]) if found else ():
             self.log.info("%s", line)
         notes.write(context, settings.airflow_api_conn_id, notes.of_examination(settings, found, unknown))
-        errors = [each for each in found if each["severity"] == Severity.ERROR.value]
+        errors = errors_in_words(found)
         if errors or unknown:
-            lines = [f"- {each['what']}: {each['why']}. {each['what_to_do']}" for each in errors]
-            lines += [f"- {name} came to no end: see its log" for name in unknown]
+            lines = errors + [f"- {name} came to no end: see its log" for name in unknown]
             raise AirflowFailException(f"{len(lines)} things are wrong with {settings.known_as}:\n" + "\n".join(lines))
         return found
 

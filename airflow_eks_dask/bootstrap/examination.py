@@ -12,9 +12,10 @@ from airflow_eks_dask.bootstrap.parts import all_parts
 from airflow_eks_dask.bootstrap.plan import examine
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.hooks.kubernetes import KubernetesCluster
-from airflow_eks_dask.preflight.finding import Finding, Severity, error, warning
+from airflow_eks_dask.preflight.finding import Finding, error, warning
 from airflow_eks_dask.resources.base import Action, ResourceError
 from airflow_eks_dask.resources.cluster_versions import offered_versions
+from airflow_eks_dask.resources.eks import find_cluster
 
 if TYPE_CHECKING:
     from airflow_eks_dask.bootstrap.plan import Outputs
@@ -55,10 +56,12 @@ def _deviations(plan: dict[str, Any]) -> Iterator[Finding]:
 
 def _support(settings: Settings, aws: AwsClients) -> Iterator[Finding]:
     try:
-        cluster = aws.client("eks").describe_cluster(name=settings.cluster_name)["cluster"]
+        cluster = find_cluster(aws, settings.cluster_name)
         offered = {each.version: each for each in offered_versions(aws)}
     except (BotoCoreError, ClientError) as failure:
         log.info("How long the version of Kubernetes is supported was not found out: %s", failure)
+        return
+    if cluster is None:
         return
     version = offered.get(cluster["version"])
     if version is None or not version.is_standard:
@@ -139,23 +142,8 @@ EXAMINERS: dict[str, Examiner] = {
 
 def findings_of(name: str, settings: Settings, aws: AwsClients) -> list[dict[str, str]]:
     """
-    Return what an examiner finds, as JSON data: ``severity``, ``check``, ``what``, ``why``, ``what_to_do``.
+    Return what an examiner finds, as :meth:`.Finding.to_json` does.
 
     :param name: One of :data:`EXAMINERS`.
     """
-    return [
-        {
-            "severity": each.severity.value,
-            "check": name,
-            "what": each.what,
-            "why": each.why,
-            "what_to_do": each.what_to_do,
-        }
-        for each in EXAMINERS[name](settings, aws)
-    ]
-
-
-def by_severity(findings: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return findings, the worst first."""
-    order = [severity.value for severity in Severity]
-    return sorted(findings, key=lambda each: order.index(each["severity"]))
+    return [each.to_json(name) for each in EXAMINERS[name](settings, aws)]

@@ -8,12 +8,12 @@ from airflow.utils.cli import suppress_logs_and_warning
 from rich.console import Console
 from rich.text import Text
 
-from airflow_eks_dask.bootstrap.examination import EXAMINERS, by_severity, findings_of
+from airflow_eks_dask.bootstrap.examination import EXAMINERS, findings_of
 from airflow_eks_dask.bootstrap.remembered import recall
 from airflow_eks_dask.cli._aws import aws_clients
 from airflow_eks_dask.cli._errors import CommandError, reported
 from airflow_eks_dask.cli._show import print_json, print_table
-from airflow_eks_dask.preflight.finding import Severity
+from airflow_eks_dask.preflight.finding import Severity, by_severity
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -15,7 +15,7 @@ from airflow_eks_dask.links.aws import AwsConsoleLink, clusters
 from airflow_eks_dask.operators._table import table
 from airflow_eks_dask.operators._text import TextOperator
 from airflow_eks_dask.preflight import checks
-from airflow_eks_dask.preflight.finding import Severity
+from airflow_eks_dask.preflight.finding import COLUMNS, by_severity, errors_in_words
 from airflow_eks_dask.preflight.wanted import Wanted
 from airflow_eks_dask.resources import validation
 from airflow_eks_dask.resources.base import ResourceError
@@ -103,16 +103,7 @@ class PreflightOperator(TextOperator):
         with suppress(BotoCoreError, ClientError, ValueError):
             AwsConsoleLink.leave(context, self, self.aws, clusters)
         found = checks.run(self.aws, wanted)
-        findings = [
-            {
-                "severity": finding.severity.value,
-                "check": name,
-                "what": finding.what,
-                "why": finding.why,
-                "what_to_do": finding.what_to_do,
-            }
-            for name, finding in sorted(found, key=lambda each: list(Severity).index(each[1].severity))
-        ]
+        findings = by_severity(finding.to_json(name) for name, finding in found)
         context["ti"].xcom_push(key=FINDINGS_KEY, value=findings)
         self._show(findings)
         return findings
@@ -126,12 +117,8 @@ class PreflightOperator(TextOperator):
         if not findings:
             self.log.info("Nothing stands in the way")
             return
-        names = ("severity", "check", "what", "why", "what_to_do")
-        rows = [tuple(finding[name] for name in names) for finding in findings]
+        rows = [tuple(finding[name] for name in COLUMNS) for finding in findings]
         for line in table(("", "Check", "What", "Why", "What to do"), rows):
             self.log.info("%s", line)
-        if errors := [each for each in findings if each["severity"] == Severity.ERROR.value]:
-            raise ResourceError(
-                f"{len(errors)} things would stop the bootstrap:\n"
-                + "\n".join(f"- {each['what']}: {each['why']}. {each['what_to_do']}" for each in errors)
-            )
+        if errors := errors_in_words(findings):
+            raise ResourceError("\n".join([f"{len(errors)} things would stop the bootstrap:", *errors]))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Severity(str, Enum):
@@ -15,6 +19,10 @@ class Severity(str, Enum):
     """It may fail, or something else may suffer."""
     NOTE = "note"
     """It is good to know."""
+
+
+COLUMNS = ("severity", "check", "what", "why", "what_to_do")
+"""What is told of a finding."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,40 @@ class Finding:
     what: str
     why: str
     what_to_do: str
+
+    def to_json(self, check: str) -> dict[str, str]:
+        """
+        Return it as JSON data, under the names of :data:`COLUMNS`.
+
+        :param check: Which check has found it.
+        """
+        return {
+            "severity": self.severity.value,
+            "check": check,
+            "what": self.what,
+            "why": self.why,
+            "what_to_do": self.what_to_do,
+        }
+
+
+def by_severity(findings: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """
+    Return findings, the worst first.
+
+    :param findings: As :meth:`Finding.to_json` returns them.
+    """
+    order = [severity.value for severity in Severity]
+    return sorted(findings, key=lambda each: order.index(each["severity"]))
+
+
+def errors_in_words(findings: Iterable[dict[str, str]]) -> list[str]:
+    """
+    Return a line for each error among findings.
+
+    :param findings: As :meth:`Finding.to_json` returns them.
+    """
+    errors = [each for each in findings if each["severity"] == Severity.ERROR.value]
+    return [f"- {each['what']}: {each['why']}. {each['what_to_do']}" for each in errors]
 
 
 def error(what: str, why: str, what_to_do: str) -> Finding:

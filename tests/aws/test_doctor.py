@@ -23,6 +23,7 @@ from airflow_eks_dask.helm.errors import HelmError
 from airflow_eks_dask.hooks.dask_check import Checked, DaskClusterError
 from airflow_eks_dask.hooks.eks import KubernetesError
 from airflow_eks_dask.hooks.kubernetes import KubernetesCluster
+from airflow_eks_dask.preflight.finding import by_severity
 from tests.aws.bootstrap import DagRun
 from tests.http_server import kubernetes_objects
 
@@ -63,7 +64,7 @@ def test_what_drifted_and_what_is_missing_is_named(simulation, settings, aws):
     simulation.boto("s3").put_bucket_tagging(
         Bucket=settings.bucket_name, Tagging={"TagSet": [{"Key": "airflow-eks-dask/cluster", "Value": "other"}]}
     )
-    found = examination.by_severity(examination.findings_of("in_aws", settings, aws))
+    found = by_severity(examination.findings_of("in_aws", settings, aws))
     assert [each["severity"] for each in found] == ["error", "error", "warning"]
     assert {
         "error: EKS add-on metrics-server is missing",
