@@ -95,6 +95,16 @@ def key_file(directory: Path, name: str) -> Path:
     return directory / f"{name}-key.pem"
 
 
+def secret_name(name: str, role: str) -> str:
+    """
+    Return what the Secret in Kubernetes is called that holds a certificate.
+
+    :param name: What those of a cluster begin with.
+    :param role: One of :data:`USAGES`.
+    """
+    return f"{name}-{role}-tls"
+
+
 def subject_name(text: str) -> x509.GeneralName:
     """
     Read a name for a certificate.

@@ -12,7 +12,7 @@ from cryptography import x509
 
 from airflow_eks_dask.bootstrap.kubernetes import chart_path
 from airflow_eks_dask.bootstrap.settings import RELEASE
-from airflow_eks_dask.certificates import USAGES, days_left
+from airflow_eks_dask.certificates import USAGES, days_left, secret_name
 from airflow_eks_dask.helm.chart import Chart
 from airflow_eks_dask.helm.errors import HelmError
 from airflow_eks_dask.helm.unready import unready_pods
@@ -20,7 +20,6 @@ from airflow_eks_dask.hooks.eks import kubernetes_errors
 from airflow_eks_dask.hooks.helm import Helm
 from airflow_eks_dask.preflight.finding import Finding, error, warning
 from airflow_eks_dask.resources.cluster_versions import as_numbers
-from airflow_eks_dask.resources.dask_certificates import secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,6 +11,7 @@ from airflow_eks_dask.bootstrap.aws import is_wanted
 from airflow_eks_dask.bootstrap.settings import RELEASE
 from airflow_eks_dask.bootstrap.templates import FORM, returned, setting
 from airflow_eks_dask.bootstrap.values import restarted_with
+from airflow_eks_dask.certificates import secret_name
 from airflow_eks_dask.operators.cluster_services import EnsureClusterServiceOperator, EnsureEksAdminOperator
 from airflow_eks_dask.operators.dask_certificates import EnsureDaskCertificatesOperator
 from airflow_eks_dask.operators.dask_endpoint import PublishDaskEndpointOperator, VerifyDaskEndpointOperator
@@ -46,7 +47,12 @@ def namespace() -> str:
 
 def endpoint() -> dict[str, Any]:
     """Return the parameters by which tasks find the Dask scheduler."""
-    return {"address": returned(ADDRESS), "tls_secret": f"{namespace()}/{RELEASE}-client-tls", **in_cluster()}
+    return {"address": returned(ADDRESS), "tls_secret": client_secret(), **in_cluster()}
+
+
+def client_secret() -> str:
+    """Return the template of where the certificate is that Airflow shows to the Dask scheduler."""
+    return f"{namespace()}/{secret_name(RELEASE, 'client')}"
 
 
 def services_group() -> TaskGroup:
@@ -105,7 +111,7 @@ def _address() -> ServiceAddressSensor:
         task_id="address",
         namespace=namespace(),
         service=SCHEDULER,
-        tls_secret=f"{namespace()}/{RELEASE}-client-tls",
+        tls_secret=client_secret(),
         **in_cluster(),
     )
 

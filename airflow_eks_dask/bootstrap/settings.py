@@ -171,7 +171,7 @@ class Settings:
         if self.private_subnet_ids and not self.vpc_id:
             found.append("vpc_id: is needed with private_subnet_ids")
         if not self.vpc_id:
-            found += validation.network("cidr", self.cidr) or _size_problems(self.cidr)
+            found += validation.vpc_network("cidr", self.cidr)
         return found
 
     def _node_problems(self) -> list[str]:
@@ -207,11 +207,6 @@ def own_execution_api() -> str:
 def _registry(aws: AwsClients) -> str:
     suffix = "amazonaws.com.cn" if aws.partition == "aws-cn" else "amazonaws.com"
     return f"{aws.account_id}.dkr.ecr.{aws.region}.{suffix}/{REPOSITORY}"
-
-
-def _size_problems(cidr: str) -> list[str]:
-    prefix = ipaddress.IPv4Network(cidr).prefixlen
-    return [] if 16 <= prefix <= 24 else [f"cidr = {cidr!r}: must be from /16 to /24"]
 
 
 def _is_this_machine(host: str) -> bool:

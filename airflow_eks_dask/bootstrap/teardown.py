@@ -27,6 +27,7 @@ from airflow_eks_dask.operators.dask_endpoint import WithdrawDaskEndpointOperato
 from airflow_eks_dask.operators.helm import UninstallHelmReleaseOperator
 from airflow_eks_dask.operators.leftovers import LeftoversOperator
 from airflow_eks_dask.operators.load_balancers import DeleteLoadBalancersOperator
+from airflow_eks_dask.resources.database import find_database
 from airflow_eks_dask.resources.eks import find_cluster
 from airflow_eks_dask.resources.leftovers import DATA
 
@@ -75,7 +76,7 @@ class TeardownFormOperator(RecallOperator):
         kinds of things that are kept on purpose).
         """
         keeps_database = params["database"] == "keep"
-        stays = keeps_database and self._has_database(settings)
+        stays = keeps_database and find_database(self.aws, settings.cluster_name) is not None
         kinds = [kind for kind in DATA if kind != "s3:bucket" or params["keep_bucket"]]
         return {
             "keeps": {"database": keeps_database, "bucket": params["keep_bucket"]},
@@ -84,13 +85,6 @@ class TeardownFormOperator(RecallOperator):
             "network_goes": not stays,
             "keep": [*kinds, *(OF_A_DATABASE if stays else ())],
         }
-
-    def _has_database(self, settings: Settings) -> bool:
-        rds = self.aws.client("rds")
-        try:
-            return bool(rds.describe_db_instances(DBInstanceIdentifier=settings.cluster_name)["DBInstances"])
-        except rds.exceptions.DBInstanceNotFoundFault:
-            return False
 
 
 @task.short_circuit(task_id="is_published", ignore_downstream_trigger_rules=False)

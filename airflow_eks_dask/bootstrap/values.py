@@ -8,6 +8,7 @@ from airflow.configuration import conf
 
 from airflow_eks_dask.bootstrap.parts import WORKER_ACCOUNT
 from airflow_eks_dask.bootstrap.settings import RELEASE
+from airflow_eks_dask.certificates import secret_name
 
 if TYPE_CHECKING:
     from airflow_eks_dask.bootstrap.settings import Settings
@@ -22,8 +23,8 @@ def chart_values(settings: Settings) -> dict[str, Any]:
     return {
         "image": {"repository": settings.image_repository, "tag": settings.image_tag},
         "tls": {
-            "schedulerSecretName": f"{RELEASE}-scheduler-tls",
-            "workerSecretName": f"{RELEASE}-worker-tls",
+            "schedulerSecretName": secret_name(RELEASE, "scheduler"),
+            "workerSecretName": secret_name(RELEASE, "worker"),
         },
         "service": {
             "type": "LoadBalancer",

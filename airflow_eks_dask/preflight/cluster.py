@@ -9,6 +9,7 @@ from airflow_eks_dask.preflight.finding import Finding, error, warning
 from airflow_eks_dask.resources import cluster_versions, ownership
 from airflow_eks_dask.resources.base import Action, ResourceError
 from airflow_eks_dask.resources.bucket import Bucket
+from airflow_eks_dask.resources.database import find_database
 from airflow_eks_dask.resources.eks import find_cluster
 
 if TYPE_CHECKING:
@@ -74,25 +75,15 @@ def names(aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
     cluster = find_cluster(aws, wanted.cluster_name)
     if cluster is not None:
         yield from _whose(f"A cluster {wanted.cluster_name}", wanted, cluster.get("tags", {}))
-    if wanted.database_identifier:
-        yield from _database(aws, wanted)
+    if wanted.database_identifier and (database := find_database(aws, wanted.database_identifier)):
+        tags = ownership.as_mapping(database.get("TagList"))
+        yield from _whose(f"A database {wanted.database_identifier}", wanted, tags)
     if wanted.bucket_name:
         plan = Bucket(cluster_name=wanted.cluster_name, bucket_name=wanted.bucket_name).plan(aws)
         if plan.action is Action.REFUSE:
             yield error(
                 f"The bucket {wanted.bucket_name} can't be used", "; ".join(plan.reasons), "Choose another bucket_name"
             )
-
-
-def _database(aws: AwsClients, wanted: Wanted) -> Iterator[Finding]:
-    rds = aws.client("rds")
-    try:
-        found = rds.describe_db_instances(DBInstanceIdentifier=wanted.database_identifier)["DBInstances"]
-    except rds.exceptions.DBInstanceNotFoundFault:
-        return
-    for database in found:
-        tags = ownership.as_mapping(database.get("TagList"))
-        yield from _whose(f"A database {wanted.database_identifier}", wanted, tags)
 
 
 def _whose(what: str, wanted: Wanted, tags: Mapping[str, str]) -> Iterator[Finding]:

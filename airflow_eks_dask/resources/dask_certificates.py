@@ -23,6 +23,7 @@ from airflow_eks_dask.certificates import (
     make_authority,
     make_certificate,
     names_of,
+    secret_name,
 )
 from airflow_eks_dask.hooks.eks import kubernetes_errors
 from airflow_eks_dask.manifests import ownership
@@ -33,16 +34,6 @@ if TYPE_CHECKING:
 
 _CONFLICT, _NOT_FOUND = 409, 404
 _AUTHORITY = "authority"
-
-
-def secret_name(name: str, role: str) -> str:
-    """
-    Return what the Secret of a role is called.
-
-    :param name: What all of them begin with.
-    :param role: One of :data:`.certificates.USAGES`.
-    """
-    return f"{name}-{role}-tls"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,17 @@ _WHAT_TO_DO = (
 )
 
 
+def find_database(aws: AwsClients, database_identifier: str) -> dict[str, Any] | None:
+    """Return what RDS says of an instance; None if there is none."""
+    rds = aws.client("rds")
+    try:
+        return dict(rds.describe_db_instances(DBInstanceIdentifier=database_identifier)["DBInstances"][0])
+    except ClientError as error:
+        if error_code(error) == "DBInstanceNotFound":
+            return None
+        raise
+
+
 @dataclass(frozen=True, kw_only=True)
 class Database(Resource):
     """
@@ -171,7 +182,7 @@ class Database(Resource):
 
     def plan(self, aws: AwsClients) -> Plan:
         """Compare all that can be compared; what waits for the maintenance window counts as done if it may wait."""
-        found = self._find(aws)
+        found = find_database(aws, self.database_identifier)
         if found is None:
             return self._plan_creation(aws)
         if refused := self.refused(ownership.as_mapping(found.get("TagList"))):
@@ -233,15 +244,6 @@ class Database(Resource):
             return None
         return postgres_version.latest(self.engine_version, postgres_version.upgrades(aws, there))
 
-    def _find(self, aws: AwsClients) -> dict[str, Any] | None:
-        rds = aws.client("rds")
-        try:
-            return dict(rds.describe_db_instances(DBInstanceIdentifier=self.database_identifier)["DBInstances"][0])
-        except ClientError as error:
-            if error_code(error) == "DBInstanceNotFound":
-                return None
-            raise
-
     def apply(self, aws: AwsClients, plan: Plan) -> None:
         """Create it, with its tags at once; start it; or make all changes."""
         rds = aws.client("rds")
@@ -268,7 +270,7 @@ class Database(Resource):
     def _await_effect(self, aws: AwsClients) -> None:
         """Wait until AWS has begun with what it took: its status says so some time after."""
         for _ in range(_LOOKS):
-            found = self._find(aws)
+            found = find_database(aws, self.database_identifier)
             if found is None or found["DBInstanceStatus"] != "available" or not database_settings.waiting(self, found):
                 return
             time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -279,7 +281,7 @@ class Database(Resource):
 
     def progress(self, aws: AwsClients) -> Progress:
         """Say its status, and while something happens the events of the last hour."""
-        found = self._find(aws)
+        found = find_database(aws, self.database_identifier)
         if found is None:
             return Progress(State.ABSENT)
         status = found["DBInstanceStatus"]
@@ -295,7 +297,7 @@ class Database(Resource):
 
     def outputs(self, aws: AwsClients) -> dict[str, Any]:
         """Return where it is, whom it belongs to, and where Secrets Manager has the password; never the password."""
-        found = self._find(aws) or {}
+        found = find_database(aws, self.database_identifier) or {}
         endpoint = found.get("Endpoint", {})
         secret = found.get("MasterUserSecret", {}).get("SecretArn")
         return {
@@ -316,7 +318,7 @@ class Database(Resource):
 
     def plan_deletion(self, aws: AwsClients) -> Plan:
         """Leave it with its data, unless its deletion was asked for; say which snapshots stay."""
-        found = self._find(aws)
+        found = find_database(aws, self.database_identifier)
         if found is None:
             snapshots = ", ".join(sorted(self._snapshots(aws)))
             return self.a_plan(

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 NAT_GATEWAYS = ("none", "single", "one_per_zone")
 ZONES = (2, 3)
-_PREFIXES = range(16, 25)
 _ZONE_NAME = re.compile(r"[a-z]{2}(-[a-z]+)+-\d[a-z]")
 VPC_ID = re.compile(r"vpc-[0-9a-f]{8,17}")
 _SUBNET_ID = re.compile(r"subnet-[0-9a-f]{8,17}")
@@ -93,9 +92,7 @@ class Network(Stack):
         ]
 
     def _problems_of_new(self) -> list[str]:
-        problems = validation.network("cidr", self.cidr)
-        if not problems and self.cidr != UNKNOWN and ipaddress.IPv4Network(self.cidr).prefixlen not in _PREFIXES:
-            problems.append(f"cidr = {self.cidr!r}: must be from /{_PREFIXES[0]} to /{_PREFIXES[-1]}")
+        problems = validation.vpc_network("cidr", self.cidr)
         if self.zones not in (*ZONES, UNKNOWN):
             problems.append(f"zones = {self.zones}: must be {ZONES[0]} or {ZONES[-1]}")
         problems += validation.all_match(

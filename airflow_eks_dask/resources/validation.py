@@ -18,6 +18,7 @@ ARN = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:(\d{0,12}|aws):.+")
 KMS_KEY = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+")
 SECURITY_GROUP_ID = re.compile(r"sg-[0-9a-f]{8,17}")
 SUBNET_ID = re.compile(r"subnet-[0-9a-f]{8,17}")
+VPC_PREFIXES = range(16, 25)
 VPC_ID = re.compile(r"vpc-[0-9a-f]{8,17}")
 
 
@@ -65,6 +66,15 @@ def network(field: str, value: str) -> list[str]:
     except ValueError as error:
         return [f"{field} = {value!r}: must be an IPv4 network such as 10.0.0.0/16 ({error})"]
     return []
+
+
+def vpc_network(field: str, value: str) -> list[str]:
+    """Check the IPv4 network of a VPC, as :func:`network` does, and that it is of a size that takes our subnets."""
+    if problems := network(field, value):
+        return problems
+    if value == UNKNOWN or ipaddress.IPv4Network(value).prefixlen in VPC_PREFIXES:
+        return []
+    return [f"{field} = {value!r}: must be from /{VPC_PREFIXES[0]} to /{VPC_PREFIXES[-1]}"]
 
 
 def cluster_name(value: str) -> list[str]:

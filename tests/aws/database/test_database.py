@@ -305,7 +305,7 @@ def test_what_waits_for_the_window_is_made_at_once_only_if_asked_for(aws, wanted
     ensure()
     waiting = database_of(rds) | {"PendingModifiedValues": {"DBInstanceClass": "db.t4g.medium"}}
     waiting["DBInstanceClass"] = "db.t3.micro"
-    monkeypatch.setattr(Database, "_find", lambda self, aws: waiting)
+    monkeypatch.setattr("airflow_eks_dask.resources.database.find_database", lambda aws, name: waiting)
     patient = Database(**wanted, apply_immediately=False).plan(aws)
     assert patient.action is Action.LEAVE
     assert patient.reasons == ("DBInstanceClass = db.t4g.medium waits for the maintenance window",)
@@ -321,7 +321,7 @@ def test_a_change_that_aws_is_slow_to_begin_with_is_made_once(aws, wanted, ensur
     plan = database.plan(aws)
     slow = database_of(rds) | {"PendingModifiedValues": {"DBInstanceClass": "db.t4g.medium"}}
     answers = [slow, slow, slow | {"DBInstanceStatus": "modifying"}]
-    monkeypatch.setattr(Database, "_find", lambda self, aws: answers.pop(0))
+    monkeypatch.setattr("airflow_eks_dask.resources.database.find_database", lambda aws, name: answers.pop(0))
     slept = []
     monkeypatch.setattr("airflow_eks_dask.resources.database.time.sleep", slept.append)
     simulation.forget_calls()
