@@ -46,7 +46,7 @@ def of_bootstrap(settings: Settings, made: Mapping[str, Any], summary: Mapping[s
     """
     Say what was made, what it costs, how to reach it and what comes next.
 
-    :param made: ``address``, ``slots``, ``versions`` and, if there is one, ``database``.
+    :param made: ``address``, ``slots``, ``kubernetes_version`` and, if there is one, ``database``.
     :param summary: Of the plan.
     """
     name = settings.cluster_name

@@ -13,6 +13,8 @@ from airflow_eks_dask.operators import access, bucket, database, eks, iam, netwo
 from airflow_eks_dask.resources.wanted_state import needed_fields
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_eks_dask.bootstrap.settings import Settings
     from airflow_eks_dask.operators.resource import DeleteOperator, EnsureOperator
 
@@ -46,6 +48,21 @@ class Output(NamedTuple):
 
     part: str
     key: str
+
+
+def with_outputs(value: Any, tell: Callable[[Output], Any]) -> Any:
+    """
+    Return a value, however nested, with something in place of each output in it.
+
+    :param tell: Returns what an output stands for.
+    """
+    if isinstance(value, Output):
+        return tell(value)
+    if isinstance(value, dict):
+        return {key: with_outputs(each, tell) for key, each in value.items()}
+    if isinstance(value, list):
+        return [with_outputs(each, tell) for each in value]
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_eks_dask.bootstrap.parts import Output, all_parts
+from airflow_eks_dask.bootstrap.parts import all_parts, with_outputs
 from airflow_eks_dask.hooks.pricing import Prices
 from airflow_eks_dask.resources.base import UNKNOWN, Action
 from airflow_eks_dask.resources.wanted_state import read_wanted
@@ -57,23 +57,14 @@ def examine(part: Part, aws: AwsClients, outputs: Outputs) -> tuple[Resource | N
 def _resource(part: Part, outputs: Outputs) -> tuple[Resource | None, list[str]]:
     """Return the resource of a part; None, and why, if it can't be what is wanted."""
     resource_class = part.ensure.resource_class
-    read, unread = read_wanted(resource_class, resolved(part.wanted, outputs))
+    # What nobody knows yet stands as unknown.
+    known = with_outputs(part.wanted, lambda output: outputs.get(output.part, {}).get(output.key, UNKNOWN))
+    read, unread = read_wanted(resource_class, known)
     if unread:
         return None, list(unread.values())
     resource = resource_class.from_json(read)
     problems = resource.problems()
     return (None if problems else resource), problems
-
-
-def resolved(value: Any, outputs: Outputs) -> Any:
-    """Return a value with what other parts have told; what nobody knows yet stands as unknown."""
-    if isinstance(value, Output):
-        return outputs.get(value.part, {}).get(value.key, UNKNOWN)
-    if isinstance(value, dict):
-        return {key: resolved(each, outputs) for key, each in value.items()}
-    if isinstance(value, list):
-        return [resolved(each, outputs) for each in value]
-    return value
 
 
 def _refusal(part: Part, problems: list[str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_eks_dask.bootstrap.parts import Output
+from airflow_eks_dask.bootstrap.parts import Output, with_outputs
 
 if TYPE_CHECKING:
     from airflow_eks_dask.bootstrap.parts import Part
@@ -32,7 +32,9 @@ def wanted(part: Part, fields: dict[str, Any] | None = None) -> dict[str, Any]:
     """
     chosen = part.wanted if fields is None else fields
     return {
-        name: _of_outputs(value) if has_output(value) else returned(FORM, "wanted", part.name, name)
+        name: with_outputs(value, lambda output: returned(output.part, output.key))
+        if has_output(value)
+        else returned(FORM, "wanted", part.name, name)
         for name, value in chosen.items()
     }
 
@@ -44,13 +46,3 @@ def has_output(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(has_output, value.values()))
     return isinstance(value, list) and any(map(has_output, value))
-
-
-def _of_outputs(value: Any) -> Any:
-    if isinstance(value, Output):
-        return returned(value.part, value.key)
-    if isinstance(value, dict):
-        return {key: _of_outputs(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_of_outputs(each) for each in value]
-    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow.configuration import conf
 from airflow.exceptions import AirflowConfigException
@@ -78,7 +78,7 @@ def find_places(settings: DaskSettings) -> list[Place]:
     known = [
         place
         for endpoint, names in lanes.items()
-        for place in ([_with_lanes(found[endpoint], names)] if endpoint else _embedded(tuple(names)))
+        for place in ([replace(found[endpoint], lanes=tuple(names))] if endpoint else _embedded(tuple(names)))
     ]
     return sorted([*known, *unknown], key=lambda place: DEFAULT_LANE not in place.lanes)
 
@@ -86,10 +86,6 @@ def find_places(settings: DaskSettings) -> list[Place]:
 def _place(where: Whereabouts, endpoint: Endpoint, source: str | None) -> Place:
     said = f"connection {source}" if source else "[dask] cluster_address"
     return Place(lanes=(), name=cluster_name(endpoint), cluster=Cluster(endpoint, said), kubernetes=where.cluster_name)
-
-
-def _with_lanes(place: Place, lanes: list[str]) -> Place:
-    return Place(lanes=tuple(lanes), name=place.name, cluster=place.cluster, kubernetes=place.kubernetes)
 
 
 def _without_connection(lane: str, connection_id: str | None) -> Place:

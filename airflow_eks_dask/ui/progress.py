@@ -14,6 +14,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.utils.state import DagRunState, TaskInstanceState
 from sqlalchemy import or_, select
 
+from airflow_eks_dask.bootstrap.runs import BOOTSTRAP, TEARDOWN
 from airflow_eks_dask.ui.tasks import task_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PREFIXES = ("eks_dask_bootstrap", "eks_dask_teardown")
+PREFIXES = (BOOTSTRAP, TEARDOWN)
 KEPT = timedelta(minutes=30)
 """For so long the end of a run is shown."""
 RUNS_SHOWN = 4
