@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_eks_dask import certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from email.message import Message
     from pathlib import Path
 
     from airflow_eks_dask.certificates import Issued
@@ -41,6 +42,32 @@ def execution_api(context: ssl.SSLContext | None = None) -> Iterator[str]:
         yield f"{'https' if context else 'http'}://127.0.0.1:{port}/execution/"
 
 
+def json_handler(answer: Callable[[str, str, Message, bytes], tuple[int, Any]]) -> type[BaseHTTPRequestHandler]:
+    """
+    Return how a server answers in JSON.
+
+    :param answer: Gets method, path with its query, headers and content; returns status and data.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_one(self) -> None:
+            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, content = answer(self.command, self.path, self.headers, sent)
+            data = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one  # noqa: N815
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    return Handler
+
+
 @contextmanager
 def kubernetes_objects() -> Iterator[tuple[str, dict[str, Any]]]:
     """
@@ -51,25 +78,12 @@ def kubernetes_objects() -> Iterator[tuple[str, dict[str, Any]]]:
     """
     objects: dict[str, Any] = {}
 
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            found = objects.get(self.path.partition("?")[0], 404)
-            found = found(json.loads(sent)) if callable(found) else found
-            is_there = not isinstance(found, int)
-            data = json.dumps(found if is_there else {"message": "no"}).encode()
-            self.send_response(200 if is_there else found)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def answer(method: str, path: str, headers: Message, sent: bytes) -> tuple[int, Any]:
+        found = objects.get(path.partition("?")[0], 404)
+        found = found(json.loads(sent)) if callable(found) else found
+        return (found, {"message": "no"}) if isinstance(found, int) else (200, found)
 
-        do_GET = do_POST = answer  # noqa: N815
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), json_handler(answer))) as port:
         yield f"http://127.0.0.1:{port}", objects
 
 

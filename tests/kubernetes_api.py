@@ -7,14 +7,14 @@ import json
 import threading
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from airflow_eks_dask import certificates
-from tests.http_server import serving, tls_context
+from tests.http_server import json_handler, serving, tls_context
 
 if TYPE_CHECKING:
     import ssl
@@ -154,28 +154,13 @@ def _status(message: str) -> dict[str, Any]:
 def _server(
     answer: Callable[[str, str, Any, bytes], tuple[int, Any]], context: ssl.SSLContext | None = None
 ) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def handle_one(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, content = answer(self.command, urlsplit(self.path).path, self.headers, body)
-            text = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        do_GET = do_POST = do_PATCH = do_DELETE = handle_one  # noqa: N815
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """Say nothing: a client that doesn't trust it, or waits no longer, hangs up."""
 
-    server = Server(("127.0.0.1", 0), Handler)
+    handler = json_handler(lambda method, path, headers, body: answer(method, urlsplit(path).path, headers, body))
+    server = Server(("127.0.0.1", 0), handler)
     with serving(server, context) as port:
         yield f"127.0.0.1:{port}"

@@ -6,7 +6,7 @@ import copy
 import json
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
@@ -14,10 +14,12 @@ from uuid import uuid4
 import kubernetes.client
 import yaml
 
-from tests.http_server import serving
+from tests.http_server import json_handler, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from email.message import Message
+    from http.server import BaseHTTPRequestHandler
     from pathlib import Path
 
 Field: TypeAlias = tuple[str, ...]
@@ -311,23 +313,10 @@ def _status(message: str) -> dict[str, Any]:
 
 
 def _handler(api: ObjectServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def handle_one(self) -> None:
-            parts = urlsplit(self.path)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            api.requests.append(f"{self.command} {self.path}")
-            query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-            status, content = api.answer(self.command, parts.path, query, json.loads(body or b"null"))
-            text = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+    def answer(method: str, path: str, headers: Message, sent: bytes) -> tuple[int, Any]:
+        parts = urlsplit(path)
+        api.requests.append(f"{method} {path}")
+        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        return api.answer(method, parts.path, query, json.loads(sent or b"null"))
 
-        do_GET = do_PATCH = do_DELETE = handle_one  # noqa: N815
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    return Handler
+    return json_handler(answer)

@@ -5,24 +5,13 @@ import shutil
 import sys
 import time
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
 
 import pytest
-from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.sdk.exceptions import ParamValidationError
 
-from airflow_eks_dask.bundle import dags_folder
+from tests.unit.dag_files import dag_files, parse
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-FILES = {path.stem: path for path in dags_folder().glob("sample_*.py")}
-
-
-def parse(file: Path):
-    bag = BundleDagBag(dag_folder=file, bundle_path=file.parent, bundle_name="samples")
-    assert bag.import_errors == {}
-    return bag.dags
+FILES = dag_files("sample_*.py")
 
 
 @pytest.fixture(scope="module")

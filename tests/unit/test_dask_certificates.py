@@ -7,7 +7,7 @@ import json
 import logging
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import pytest
 import yaml
@@ -19,7 +19,7 @@ from airflow_eks_dask.hooks.eks import KubernetesError
 from airflow_eks_dask.hooks.kubernetes import KubernetesCluster
 from airflow_eks_dask.operators.dask_certificates import EnsureDaskCertificatesOperator
 from airflow_eks_dask.resources.dask_certificates import DaskCertificates
-from tests.http_server import serving
+from tests.http_server import json_handler, serving
 
 pytestmark = pytest.mark.any_airflow
 
@@ -68,26 +68,10 @@ class Kubernetes:
 
     @contextmanager
     def serving(self):
-        kubernetes = self
+        def answer(method, path, headers, sent):
+            return self.answer(method, path.partition("?")[0], json.loads(sent or b"null"))
 
-        class Handler(BaseHTTPRequestHandler):
-            def handle_one(self):
-                length = int(self.headers.get("Content-Length") or 0)
-                body = json.loads(self.rfile.read(length) or b"null")
-                status, content = kubernetes.answer(self.command, self.path.partition("?")[0], body)
-                data = json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_GET = do_POST = do_PUT = handle_one  # noqa: N815
-
-            def log_message(self, *_):
-                pass
-
-        with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        with serving(ThreadingHTTPServer(("127.0.0.1", 0), json_handler(answer))) as port:
             yield f"http://127.0.0.1:{port}"
 
     def held(self, name):

@@ -7,19 +7,12 @@ import subprocess
 import sys
 
 import pytest
-from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import ParamValidationError
 
-from airflow_eks_dask.bundle import dags_folder
+from tests.unit.dag_files import dag_files, parse
 
-FILES = {path.stem: path for path in dags_folder().glob("eks_dask_*.py")}
-
-
-def parse(file):
-    bag = BundleDagBag(dag_folder=file, bundle_path=file.parent, bundle_name="eks")
-    assert bag.import_errors == {}
-    return bag.dags
+FILES = dag_files("eks_dask_*.py")
 
 
 @pytest.fixture(scope="module")
