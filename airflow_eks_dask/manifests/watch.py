@@ -12,6 +12,7 @@ from airflow_eks_dask.manifests.pods import held_up, pods_of, warnings_about
 from airflow_eks_dask.manifests.rollout import has_pods, judged
 from airflow_eks_dask.manifests.waiting import still_there
 from airflow_eks_dask.resources.base import Progress, State
+from airflow_eks_dask.resources.waiting import OnceLog
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -42,8 +43,7 @@ class Watch:
         self._cluster = cluster
         self._references = references
         self._goal = goal
-        self._log = log
-        self._told: set[str] = set()
+        self._log = OnceLog(log)
         self._failures = 0
         self._stack = ExitStack()
         self._open: tuple[kubernetes.client.ApiClient, ObjectApi] | None = None
@@ -76,9 +76,7 @@ class Watch:
         else:
             self._failures = 0
         for line in progress.detail:
-            if line not in self._told:
-                self._told.add(line)
-                self._log.info("%s", line)
+            self._log.tell(line)
         return progress
 
     def _progress(self) -> Progress:

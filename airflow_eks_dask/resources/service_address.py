@@ -131,8 +131,7 @@ class ServiceAddressWatch:
 
     def __init__(self, wanted: ServiceAddress, log: waiting.Log) -> None:
         self._wanted = wanted
-        self._log = log
-        self._told: set[str] = set()
+        self._log = waiting.OnceLog(log, wanted)
         self._failures = 0
         self._step = Step.SERVICE
         self._uid, self._selector = "", None
@@ -168,9 +167,9 @@ class ServiceAddressWatch:
             else:
                 self._failures = 0
         if not looked.address:
-            self._tell(f"waits for {looked.step.value}: {looked.reason}")
+            self._log.tell(f"waits for {looked.step.value}: {looked.reason}")
         for line in looked.events:
-            self._tell(line)
+            self._log.tell(line)
         self._looked = looked
         return looked
 
@@ -263,12 +262,7 @@ class ServiceAddressWatch:
         return [f"{each.reason}: {' '.join((each.message or '').split())}" for each in newest]
 
     def _done(self, what: str) -> None:
-        self._tell(f"{self._step.value}: {what}")
-
-    def _tell(self, line: str) -> None:
-        if line not in self._told:
-            self._told.add(line)
-            self._log.info("%s: %s", self._wanted, line)
+        self._log.tell(f"{self._step.value}: {what}")
 
 
 def _host(service: Any) -> str:

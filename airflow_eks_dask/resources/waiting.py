@@ -36,6 +36,26 @@ class Log(Protocol):
         """Write a line."""
 
 
+class OnceLog:
+    """
+    Writes each line once, however often it is seen.
+
+    :param log: Gets the lines.
+    :param subject: What they are about; they begin with it.
+    """
+
+    def __init__(self, log: Log, subject: object = None) -> None:
+        self._log = log
+        self._before = "" if subject is None else f"{subject}: "
+        self._told: set[str] = set()
+
+    def tell(self, line: str) -> None:
+        """Write a line, unless it was written before."""
+        if line not in self._told:
+            self._told.add(line)
+            self._log.info("%s%s", self._before, line)
+
+
 class Watcher:
     """
     Looks at one resource for as long as something happens to it.
@@ -46,8 +66,7 @@ class Watcher:
     def __init__(self, resource: Resource, aws: AwsClients, log: Log) -> None:
         self._resource = resource
         self._aws = aws
-        self._log = log
-        self._told: set[str] = set()
+        self._log = OnceLog(log, f"{resource.kind} {resource.name}")
         self._failures = 0
 
     def look(self) -> Progress:
@@ -67,7 +86,5 @@ class Watcher:
         else:
             self._failures = 0
         for line in progress.detail:
-            if line not in self._told:
-                self._told.add(line)
-                self._log.info("%s %s: %s", self._resource.kind, self._resource.name, line)
+            self._log.tell(line)
         return progress
