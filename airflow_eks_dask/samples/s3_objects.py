@@ -15,7 +15,7 @@ from airflow.triggers.base import TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_eks_dask.operators._deferral import is_deferrable
-from airflow_eks_dask.triggers.polling import PollingTrigger, look_until
+from airflow_eks_dask.triggers._polling import PollingTrigger, look_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

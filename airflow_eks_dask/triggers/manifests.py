@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from airflow_eks_dask.hooks.kubernetes import KubernetesCluster
 from airflow_eks_dask.manifests.objects import Goal, Reference
 from airflow_eks_dask.resources.base import State
-from airflow_eks_dask.triggers.polling import PollingTrigger, look_until
+from airflow_eks_dask.triggers._polling import PollingTrigger, look_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

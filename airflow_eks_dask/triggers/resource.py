@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.resources.base import State
 from airflow_eks_dask.resources.waiting import Watcher
-from airflow_eks_dask.triggers.polling import PollingTrigger, look_until
+from airflow_eks_dask.triggers._polling import PollingTrigger, look_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
