@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow.sdk import TaskGroup, task
 
 from airflow_eks_dask.bootstrap.admins import each_admin, former_admins
-from airflow_eks_dask.bootstrap.form import bootstrap_form, complete
 from airflow_eks_dask.bootstrap.parts import ADMIN_POLICIES, FOR_NODES, ON_NODES, addon_part, role_part, static_parts
 from airflow_eks_dask.bootstrap.settings import Settings
 from airflow_eks_dask.bootstrap.templates import setting, wanted
@@ -60,9 +59,7 @@ def is_wanted(value: Any) -> bool:
 
 def example_settings() -> Settings:
     """Return the settings that the form has at first: names of parts are the same with all."""
-    form = complete({}, bootstrap_form())
-    chosen = {"account_id": "", "partition": "aws", "region_name": ""}
-    return Settings.from_json({**form, **chosen})
+    return Settings.from_json({"account_id": "", "partition": "aws", "region_name": ""})
 
 
 def build() -> Built:

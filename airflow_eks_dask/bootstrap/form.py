@@ -228,6 +228,14 @@ def _way_in() -> dict[str, Param]:
             "How workers reach Airflow: https://airflow.example.com/execution/. Empty: as this Airflow says of itself.",
             pattern=r"^$|^https?://[^/]+/(.*/)?execution/?$",
         ),
+        execution_api_ca=_text(
+            "",
+            "Authority of that API",
+            "Certificate of the authority, in PEM, by which workers know Airflow's execution API. Empty: those that "
+            "all the world knows.",
+            format="multiline",
+            pattern=r"^$|^-----BEGIN CERTIFICATE-----",
+        ),
         dask_source_ranges=_list(
             [],
             "Who reaches the Dask scheduler",

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow.configuration import conf
+from cryptography import x509
 
 import airflow_eks_dask
+from airflow_eks_dask.bootstrap.form import bootstrap_form, complete
 from airflow_eks_dask.resources import validation
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class Settings:
     image_tag: str
     helm_values: dict[str, Any]
     execution_api_url: str
+    execution_api_ca: str
     dask_source_ranges: list[str]
     connection_id: str
     namespace: str
@@ -109,9 +112,14 @@ class Settings:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Return the settings of this data; what a later version of the package has added is missing in older data."""
+        """
+        Return the settings of this data.
+
+        What a later version of the package has added is missing in older data: it is as the form has it at first.
+        """
         names = {each.name for each in fields(cls)}
-        return cls(**{name: value for name, value in data.items() if name in names})
+        known = {**complete({}, bootstrap_form()), **data}
+        return cls(**{name: value for name, value in known.items() if name in names})
 
     def role_name(self, role: str) -> str:
         """Return what the role for something is called. Roles are in no region, so that it is in the name."""
@@ -162,6 +170,17 @@ class Settings:
         if _is_this_machine(host):
             advice = "Give an address of Airflow's API server that they reach, or set [api] base_url to it"
             return [f"execution_api_url = {url!r}: workers on other machines can't reach that. {advice}"]
+        return [f"execution_api_ca: {why}" for why in self._authority_problems()]
+
+    def _authority_problems(self) -> list[str]:
+        if not self.execution_api_ca:
+            return []
+        if not self.execution_api_url.startswith("https:"):
+            return [f"is of no use with {self.execution_api_url}, which is not https"]
+        try:
+            x509.load_pem_x509_certificates(self.execution_api_ca.encode())
+        except ValueError as error:
+            return [f"is no certificate in PEM: {error}"]
         return []
 
     def _network_problems(self) -> list[str]:

@@ -191,7 +191,8 @@ def _in_aws(groups: dict[str, TaskGroup]) -> None:
             task_id="leftovers",
             cluster_name=setting("cluster_name"),
             keep=cast("list[str]", returned(FORM, "keep")),
-            trigger_rule=TriggerRule.ALL_DONE,
+            # Also after failures, unless nothing was begun.
+            trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
         )
         left >> forget()
     [groups["network"], groups["data"]] >> left

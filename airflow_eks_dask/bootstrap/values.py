@@ -31,7 +31,7 @@ def chart_values(settings: Settings) -> dict[str, Any]:
             "public": bool(settings.dask_source_ranges),
             "loadBalancerSourceRanges": settings.dask_source_ranges,
         },
-        "executionApi": {"url": settings.execution_api_url},
+        "executionApi": {"url": settings.execution_api_url, "caCertificate": settings.execution_api_ca},
         "serviceAccounts": {"worker": {"name": WORKER_ACCOUNT}},
         # DAG files are found by the names of their bundles, the same ones on both sides.
         "config": {"dag_processor": {"dag_bundle_config_list": _bundles()}},

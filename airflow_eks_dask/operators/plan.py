@@ -122,7 +122,9 @@ def cost_in_words(plans: Sequence[dict[str, Any]]) -> str:
     """Say what all of it costs; what is paid by use comes on top."""
     costs = _costs(plans)
     known = [cost for cost in costs if cost is not None]
-    if not known:
+    is_complete = len(known) == len(costs)
+    # What is free is not all that it costs.
+    if not known or not (is_complete or sum(known)):
         return "What it costs is unknown"
-    least = "at least " if len(known) < len(costs) else ""
+    least = "" if is_complete else "at least "
     return f"It costs {least}{amount(sum(known))} USD a month, without what is paid by use, discounts and taxes"

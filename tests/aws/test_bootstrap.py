@@ -10,6 +10,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_eks_dask.resources.base import ResourceError
 from tests.aws import account, iam_policy
 
+BROKEN = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
@@ -105,6 +107,11 @@ def test_two_clusters_side_by_side_share_nothing(simulation, start):
         ({"dask_source_ranges": ["0.0.0.0/0"]}, "is everybody; name the addresses of Airflow"),
         ({"execution_api_url": "http://localhost:8080/execution/"}, "workers on other machines can't reach that"),
         ({"execution_api_url": "http://127.0.0.1:8080/execution/"}, "workers on other machines can't reach that"),
+        ({"execution_api_ca": BROKEN}, "execution_api_ca: is no certificate in PEM"),
+        (
+            {"execution_api_ca": BROKEN, "execution_api_url": "http://airflow.example.com/execution/"},
+            "execution_api_ca: is of no use with http://airflow.example.com/execution/, which is not https",
+        ),
     ],
 )
 def test_a_form_that_can_not_be_is_refused_before_anything_is_made(simulation, start, form, words):

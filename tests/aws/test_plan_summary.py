@@ -73,8 +73,9 @@ def test_an_unknown_cost_makes_it_at_least(summarize, said):
     assert "unknown" in said.text
 
 
-def test_without_any_price_the_cost_is_unknown(summarize, said):
-    result = summarize(a=plan("create", monthly_cost=None), b=plan("leave"))
+@pytest.mark.parametrize("other", [{}, {"monthly_cost": 0.0}])
+def test_without_any_price_the_cost_is_unknown(summarize, said, other):
+    result = summarize(a=plan("create", monthly_cost=None), b=plan("leave", **other))
     assert (result["monthly_cost"], result["monthly_cost_is_complete"]) == (0, False)
     assert "What it costs is unknown" in said[-1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from configparser import ConfigParser
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,8 @@ from airflow_eks_dask.bootstrap.form import bootstrap_form, complete
 from airflow_eks_dask.bootstrap.parts import WORKER_ACCOUNT
 from airflow_eks_dask.bootstrap.settings import Settings
 from airflow_eks_dask.bootstrap.values import CERTIFICATES_ANNOTATION, chart_values, restarted_with
-from tests.chart.rendering import changed
+from airflow_eks_dask.certificates import make_authority
+from tests.chart.rendering import changed, environment
 
 AWS = SimpleNamespace(account_id="123456789012", partition="aws", region="eu-central-1")
 
@@ -46,6 +48,22 @@ def test_the_defaults_make_a_release(render):
     assert config["core"]["execution_api_server_url"] == "https://airflow.example.com/execution/"
     bundles = json.loads(config["dag_processor"]["dag_bundle_config_list"])
     assert bundles == conf.getjson("dag_processor", "dag_bundle_config_list")
+
+
+def test_workers_know_the_execution_api_by_the_authority_that_the_form_has(render):
+    authority = make_authority(datetime.now(timezone.utc)).certificate_pem().decode()
+    manifests = render(execution_api_ca=authority)
+    assert manifests.one("ConfigMap", "pipeline-airflow")["data"]["execution-api-ca.crt"] == authority
+    worker = manifests.container("pipeline-worker-default")
+    assert {"name": "config", "mountPath": "/etc/airflow", "readOnly": True} in worker["volumeMounts"]
+    assert environment(worker)["AIRFLOW__API__SSL_CERT"] == "/etc/airflow/execution-api-ca.crt"
+    before, after = (worker_checksum(each) for each in (render(), manifests))
+    assert before != after, "nothing restarts the workers"
+
+
+def worker_checksum(manifests):
+    pod = manifests.one("Deployment", "pipeline-worker-default")["spec"]["template"]
+    return pod["metadata"]["annotations"]["checksum/config"]
 
 
 def test_workers_have_the_account_that_gets_the_role(render):

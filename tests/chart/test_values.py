@@ -11,6 +11,7 @@ from tests.chart.rendering import API, CHART, IN_CLUSTER_API, TLS, USUAL, change
 
 pytestmark = pytest.mark.any_airflow
 
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 
 
@@ -37,6 +38,7 @@ def workers(*groups):
         ({"service": {"type": "External"}}, "value must be one of 'LoadBalancer', 'ClusterIP', 'NodePort'"),
         ({"podDisruptionBudget": {"maxUnavailable": 0}}, "at '/podDisruptionBudget/maxUnavailable'"),
         ({"service": {"loadBalancerSourceRanges": ["10.0.0.1"]}}, "'10.0.0.1' does not match"),
+        ({"executionApi": {"caCertificate": "/etc/ssl/ca.pem"}}, "'/etc/ssl/ca.pem' does not match"),
     ],
 )
 def test_values_of_a_wrong_form(chart, changes, words):
@@ -68,6 +70,10 @@ def test_values_of_a_wrong_form(chart, changes, words):
         (TLS, "executionApi.url: say where workers reach Airflow's execution API"),
         (changed(USUAL, {"executionApi": {"url": "http://airflow:8080"}}), "http://airflow:8080 is not of the form"),
         (changed(USUAL, IN_CLUSTER_API), "executionApi.url is of no use with executionApi.enabled"),
+        (
+            changed(USUAL, {"executionApi": {"caCertificate": PEM, "tlsSecretName": "api-tls"}}),
+            "executionApi.caCertificate: is for an executionApi.url that begins with https",
+        ),
         ({**TLS, "executionApi": {"enabled": True}}, "executionApi.jwtSecretName: needed with executionApi.enabled"),
         (changed(USUAL, workers({}, {})), "two groups are called a"),
         (changed(USUAL, workers({"keda": {"enabled": True}})), "workers[a].keda.secretName: name the Secret"),

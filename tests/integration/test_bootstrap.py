@@ -13,7 +13,7 @@ from tests.integration.system import only
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BOOTSTRAP = "eks_dask_bootstrap"
+BOOTSTRAP, TEARDOWN = "eks_dask_bootstrap", "eks_dask_teardown"
 TIMEOUT = 900.0
 FORM = {
     "execution_api_url": "https://airflow.example.com/execution/",
@@ -46,8 +46,8 @@ def run_of(system, run_id: str) -> dict[str, Any]:
     return dict(system.client.request("GET", f"/dags/{BOOTSTRAP}/dagRuns/{run_id}"))
 
 
-def states(system, run_id: str) -> dict[str, str]:
-    path = f"/dags/{BOOTSTRAP}/dagRuns/{run_id}/taskInstances"
+def states(system, run_id: str, dag_id: str = BOOTSTRAP) -> dict[str, str]:
+    path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
     found = system.client.request("GET", path, params={"limit": 200})["task_instances"]
     return {each["task_id"]: each["state"] for each in found}
 
@@ -91,6 +91,17 @@ def test_all_that_aws_can_give_is_built_and_a_second_run_is_refused_meanwhile(sy
     assert aws.boto("eks").list_access_entries(clusterName="pipelines")["accessEntries"]
     variable = system.client.request("GET", "/variables/eks_dask_eu-central-1_pipelines")
     assert '"connection_id": "dask_built"' in variable["value"]
+
+
+@pytest.mark.timeout(2 * TIMEOUT)
+@only("embedded")
+def test_names_that_differ_remove_nothing_and_look_for_nothing(system, aws):
+    names = {"cluster_name": "pipelines", "cluster_name_again": "pipeline"}
+    run_id = system.run(TEARDOWN, timeout=TIMEOUT, expected="failed", **names)
+    ended = states(system, run_id, TEARDOWN)
+    assert ended.pop("preflight.form") == "failed"
+    assert set(ended.values()) == {"upstream_failed"}
+    assert aws.writes() == []
 
 
 @pytest.mark.timeout(2 * TIMEOUT)

@@ -14,11 +14,11 @@ from tests.browser.site import Site
 from tests.cluster import image as images
 from tests.cluster.conftest import BESIDE, kubectl
 from tests.conftest import PATIENCE
-from tests.rehearsal.stage import Stage, real_cluster, running
+from tests.rehearsal.stage import Stage, namespaces, real_cluster, running
 from tests.rehearsal.timetable import Timetable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from playwright.sync_api import Browser
 
@@ -47,19 +47,13 @@ def timetable() -> Iterator[Timetable]:
     table.tell()
 
 
-@pytest.fixture
-def namespace(stage: Stage) -> Iterator[Callable[[str], str]]:
-    """Makes namespaces, which are gone afterwards, as they are with a cluster of EKS."""
-    made: list[str] = []
-
-    def make(name: str) -> str:
-        stage.trust_in(name)
-        made.append(name)
-        return name
-
-    yield make
-    for name in made:
-        kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=280s")
+@pytest.fixture(autouse=True)
+def _as_before(stage: Stage) -> Iterator[None]:
+    """The namespaces that a bootstrap makes go afterwards, as they do with a cluster of EKS."""
+    before = namespaces()
+    yield
+    for name in namespaces() - before:
+        kubectl("delete", "namespace", name, "--timeout=280s")
 
 
 @pytest.fixture(scope="session")

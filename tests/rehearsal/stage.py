@@ -19,7 +19,6 @@ from tests.browser.site import add_users
 from tests.chaos.sites import PATIENCE
 from tests.cluster.conftest import cluster_beside, kubectl
 from tests.cluster.execution_api import ExecutionApi
-from tests.cluster.installation import put_secret
 from tests.integration.system import PARSE_ONCE, PRELOAD, QUICK_RECOVERY
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ SECONDS_IN_AWS = {"stack": 5.0, "cluster": 20.0, "nodegroup": 10.0, "addon": 3.0
 SECOND_CONNECTION = "dask_second"
 """Of a second lane, for a second cluster."""
 
-AUTHORITY_SECRET = "execution-api-tls"
 STARTED_WITHIN = 600.0
 """Seconds in which all of Airflow has started, beside a cluster that starts too."""
 
@@ -74,20 +72,14 @@ class Stage:
             "image_repository": repository,
             "image_tag": tag,
             "execution_api_url": self.execution_api.url,
+            "execution_api_ca": certificate_file(self.execution_api.tls, AUTHORITY).read_text(),
             "workers": 2,
             "slots": 2,
             "worker_memory": "2Gi",
             # Its chart is on the internet, where tests do not go.
             "dashboard": False,
-            "helm_values": {"executionApi": {"tlsSecretName": AUTHORITY_SECRET}},
             **changes,
         }
-
-    def trust_in(self, namespace: str) -> None:
-        """Have pods of a namespace know the execution API, which has an authority of its own."""
-        kubectl("create", "namespace", namespace)
-        authority = certificate_file(self.execution_api.tls, AUTHORITY).read_text()
-        put_secret(namespace, AUTHORITY_SECRET, {"ca.crt": authority})
 
     def schemas(self, dag_id: str) -> dict[str, dict[str, Any]]:
         """Return the JSON schemas of a DAG's params."""
@@ -206,6 +198,11 @@ def real_cluster(directory: Path) -> Iterator[RealCluster]:
     )
     with cluster_beside(*options):
         yield RealCluster(context, port)
+
+
+def namespaces() -> set[str]:
+    """Return the names of the cluster's namespaces."""
+    return set(kubectl("get", "namespaces", "--output=name").replace("namespace/", "").split())
 
 
 def objects() -> set[str]:

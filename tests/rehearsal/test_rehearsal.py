@@ -21,7 +21,10 @@ pytestmark = [pytest.mark.any_airflow, pytest.mark.timeout(5400)]
 SAMPLE = "sample_parallel"
 NAMESPACE = "dask"
 POD = re.compile(r"pipeline-worker-default-[\w-]+")
-GOES_WITH_THE_CLUSTER = re.compile(rf"Secret {NAMESPACE}/pipeline-(authority|scheduler-tls|worker-tls|client-tls)")
+GOES_WITH_THE_CLUSTER = re.compile(
+    rf"Namespace /{NAMESPACE}|ServiceAccount {NAMESPACE}/default|ConfigMap {NAMESPACE}/kube-root-ca.crt"
+    rf"|Secret {NAMESPACE}/(default-token-\w+|pipeline-(authority|scheduler-tls|worker-tls|client-tls))"
+)
 """What a cluster takes with it when AWS deletes it; here it is there for other tests."""
 
 
@@ -37,8 +40,7 @@ def steps_of(frame, dag_id, state):
     return [each.inner_text() for each in progress.get_by_role("listitem").all()]
 
 
-def test_all_of_it(stage, site, namespace, timetable):
-    namespace(NAMESPACE)
+def test_all_of_it(stage, site, timetable):
     before = account.contents(stage.aws), objects(), world(stage)
     scheduler = stage.airflow.pid("scheduler")
     visitor = Visitor(site.visitor(None))

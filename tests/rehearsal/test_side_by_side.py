@@ -19,13 +19,11 @@ GONE = {"database": "delete", "keep_bucket": False}
 
 
 @pytest.fixture
-def start(stage, namespace):
+def start(stage):
     def start(name):
         form = stage.form(cluster_name=name, workers=1, database="none", bucket=False, **FORMS[name])
         return stage.client.trigger(BOOTSTRAP, form)
 
-    for form in FORMS.values():
-        namespace(form["namespace"])
     stage.client.wait_for_dag(BOOTSTRAP)
     return start
 

@@ -19,14 +19,12 @@ def failed(stage, run_id):
     return {label for label, task in stage.states(BOOTSTRAP, run_id).items() if task.state == "failed"}
 
 
-def test_what_fails_is_healed_by_clearing_it(stage, namespace, timetable):
-    namespace("dask")
+def test_what_fails_is_healed_by_clearing_it(stage, timetable):
     waiting, later = [*AT_FIRST], [*ONCE_THE_FORM_IS_READ]
     for trouble in waiting:
         trouble.begin(stage)
     stage.client.wait_for_dag(BOOTSTRAP)
-    form = stage.form(cluster_name="trouble")
-    form["helm_values"] |= {"test": {"timeout": 20}}
+    form = stage.form(cluster_name="trouble", helm_values={"test": {"timeout": 20}})
     run_id = stage.client.trigger(BOOTSTRAP, form)
     for number in range(len(AT_FIRST) + len(ONCE_THE_FORM_IS_READ) + 1):
         with timetable.step(f"try {number + 1}"):

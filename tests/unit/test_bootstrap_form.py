@@ -6,6 +6,7 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
 from airflow_eks_dask.bootstrap.form import bootstrap_form, complete
+from airflow_eks_dask.bootstrap.settings import Settings
 
 ROLE = "arn:aws:iam::123456789012:role/admins"
 
@@ -67,6 +68,7 @@ def test_the_defaults_are_valid():
         ("helm_values", ["tls"]),
         ("execution_api_url", "airflow.example.com"),
         ("execution_api_url", "https://airflow.example.com/"),
+        ("execution_api_ca", "/etc/ssl/ca.pem"),
         ("dask_source_ranges", ["203.0.113.7"]),
         ("connection_id", "two words"),
         ("namespace", "Dask"),
@@ -101,6 +103,12 @@ def test_a_bad_value_is_refused_and_named(name, value):
 )
 def test_a_good_value_is_taken(name, value):
     assert complete({name: value}, bootstrap_form())[name] == value
+
+
+def test_settings_of_an_older_version_are_completed():
+    given = {"account_id": "123456789012", "partition": "aws", "region_name": "eu-central-1", "workers": 7}
+    settings = Settings.from_json(given)
+    assert (settings.workers, settings.execution_api_ca, settings.namespace) == (7, "", "dask")
 
 
 def test_a_field_that_is_not_there_is_named():

@@ -38,7 +38,7 @@
 {{- define "pipeline.checksums" -}}
 {{- $root := index . 0 -}}
 {{- if index . 2 -}}
-checksum/config: {{ include "pipeline.airflowConfig" $root | sha256sum }}
+checksum/config: {{ cat (include "pipeline.airflowConfig" $root) $root.Values.executionApi.caCertificate | sha256sum }}
 {{ end -}}
 checksum/secrets: {{ include "pipeline.secretVersions" . }}
 {{- end }}

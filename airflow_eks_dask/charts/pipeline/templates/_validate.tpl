@@ -85,6 +85,11 @@
 {{- if and $api.url (not (regexMatch "^https?://[^/]+/(.*/)?execution/?$" $api.url)) }}
 - "executionApi.url: {{ $api.url }} is not of the form https://airflow.example.com/execution/"
 {{- end }}
+{{- if and $api.caCertificate (or $api.enabled $api.tlsSecretName (hasPrefix "http:" $api.url)) }}
+- >-
+  executionApi.caCertificate: is for an executionApi.url that begins with https, and without executionApi.tlsSecretName,
+  which has ca.crt
+{{- end }}
 {{- if $api.enabled }}
 {{- range list "metadataSecretName" "jwtSecretName" "fernetKeySecretName" }}
 {{- if not (index $api .) }}
