@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="the long form of the tests that break things: more tasks, more and longer faults",
     )
+    parser.addoption("--table", action="store_true", help="have the long form of events write docs/faults.md anew")
     parser.addoption("--screenshots", action="store_true", help="have the browser tests write docs/images anew")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import Browser, sync_playwright
+
+from tests import debian
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,10 +20,8 @@ PACKAGES = ("chromium", "fonts-liberation", "fonts-dejavu-core")
 def find_chromium() -> str:
     """Return its path; where there is none, one is installed, which takes root and Debian."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES]):
-            subprocess.run(["apt-get", "--quiet", *command], check=True, timeout=900, env=environment)
+    if found is None and debian.can_install():
+        debian.install(*PACKAGES)
         found = shutil.which("chromium")
     if found is None:
         raise FileNotFoundError(f"The browser tests need Chromium: none of {', '.join(NAMES)} is on PATH")

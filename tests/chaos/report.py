@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from tests.chaos.trial import Verdict
 
-BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 HEADINGS = (
     "Fault",
     "Executor",
@@ -65,18 +64,25 @@ def machine() -> str:
     return f"{system}, Python {platform.python_version()}, {versions}"
 
 
-def write(file: Path, verdicts: Iterable[Verdict], *, seed: int, command: str) -> None:
+def markers(name: str) -> tuple[str, str]:
+    """Return the lines before and after a table."""
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+
+
+def write(file: Path, verdicts: Iterable[Verdict], *, seed: int, command: str, name: str = "faults") -> None:
     """
     Put the table between the markers of a file.
 
     :param seed: That decided what was broken when.
+    :param name: Of the markers.
     :raises ValueError: The file has no markers.
     """
+    first, last = markers(name)
     text = file.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"{file} has no lines {BEGIN} and {END} to put the table between")
+        raise ValueError(f"{file} has no lines {first} and {last} to put the table between")
     date = datetime.now(timezone.utc).date()
     about = f"{date}, {machine()}; `{command}`, seed {seed}."
-    file.write_text(f"{before}{BEGIN}\n{table(verdicts)}\n\n{about}\n{END}{after}")
+    file.write_text(f"{before}{first}\n{table(verdicts)}\n\n{about}\n{last}{after}")
