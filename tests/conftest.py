@@ -40,9 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def eventually(look: Callable[[], T], *, timeout: float = PATIENCE, what: str = "") -> T:
     """Return the first true value of ``look``; fail the test if there is none in time."""
-    deadline = time.monotonic() + timeout
+    deadline, pause = time.monotonic() + timeout, 0.05
     while not (value := look()):
         if time.monotonic() > deadline:
             pytest.fail(f"not within {timeout:g} s: {what or look}")
-        time.sleep(0.05)
+        time.sleep(pause)
+        # Who looks at Airflow takes time from what is waited for.
+        pause = min(pause * 1.2, 0.5)
     return value

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 RECONNECT_DELAY, RECONNECT_DELAY_LIMIT = 0.5, 30.0
 PING_INTERVAL = 2.0
 PING_TIMEOUT = 15.0
+CANCEL_INTERVAL = 1.0
 FORGOTTEN_GRACE = 10.0
 """Seconds after which the workers of a Dask scheduler that is gone have ended, with all that they ran."""
 
@@ -203,10 +204,7 @@ class ClusterLink:
         stopping = self._loop.create_task(self._stop.wait())
         linking = self._loop.create_task(self._keep_connected())
         await asyncio.wait({stopping, linking}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (linking, *self._background):
-            task.cancel()
-        await asyncio.gather(linking, *self._background, return_exceptions=True)
-        stopping.cancel()
+        await _end({linking, stopping, *self._background})
         await self._disconnect()
         if self._embedded is not None:
             await self._embedded.stop()
@@ -301,6 +299,16 @@ class ClusterLink:
             await asyncio.wait_for(client.close(timeout=2), 5)
         except Exception as error:  # noqa: BLE001 - it is given up either way
             log.debug("Closing a Dask client: %s", error)
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until all have ended: before Python 3.12, ``wait_for`` loses a cancel that comes with an answer."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_INTERVAL)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _wordless(error: BaseException) -> str:
