@@ -124,7 +124,7 @@ def cost_in_words(plans: Sequence[dict[str, Any]]) -> str:
     known = [cost for cost in costs if cost is not None]
     is_complete = len(known) == len(costs)
     # What is free is not all that it costs.
-    if not known or not (is_complete or sum(known)):
+    if not known or (not is_complete and sum(known) == 0):
         return "What it costs is unknown"
     least = "" if is_complete else "at least "
     return f"It costs {least}{amount(sum(known))} USD a month, without what is paid by use, discounts and taxes"

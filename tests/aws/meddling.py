@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.integration.dags.aws_bootstrap import ADMIN, BUCKET, CLUSTER
+from tests.aws.dags import ADMIN, BUCKET, CLUSTER
 
 if TYPE_CHECKING:
     from tests.aws.simulation import Simulation

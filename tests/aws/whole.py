@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_eks_dask.links.aws import AwsConsoleLink
-from tests.integration.dags import aws_bootstrap
+from tests.aws import dags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,4 +85,4 @@ def run(make: Callable[..., DAG], aws: AwsClients, **parameters: Any) -> Run:
     return one
 
 
-bootstrap, teardown, CLUSTER = aws_bootstrap.bootstrap, aws_bootstrap.teardown, aws_bootstrap.CLUSTER
+bootstrap, teardown, CLUSTER = dags.bootstrap, dags.teardown, dags.CLUSTER

@@ -196,6 +196,3 @@ def teardown(**defaults: Any) -> DAG:
         [network, *roles, bucket] >> leftovers
     return dag
 
-
-bootstrap(deferrable=True, poll_interval=1)
-teardown(deferrable=True, poll_interval=1)
