@@ -11,12 +11,12 @@ import argparse
 import logging
 import os
 import random
+import signal
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import repeat
+from multiprocessing import Pool
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -224,8 +224,10 @@ def main() -> int:
     arguments = parser.parse_args()
     parts = arguments.processes * (1 if arguments.long else 20)
     started = time.monotonic()
-    with ProcessPoolExecutor(arguments.processes) as pool:
-        results = list(pool.map(_sweep_part, range(arguments.processes), repeat(parts)))
+    # Its processes end with this one, also if that is told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with Pool(arguments.processes) as pool:
+        results = pool.starmap(_sweep_part, [(part, parts) for part in range(arguments.processes)])
     wrong = [line for _, lines in results for line in lines]
     tried = sum(number for number, _ in results)
     print(f"{tried} points tried in {time.monotonic() - started:.0f} s, {len(wrong)} wrong", *wrong, sep="\n")
