@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 
 def can_install() -> bool:
@@ -18,16 +22,26 @@ def can_install() -> bool:
 
 def install(*packages: str) -> None:
     """Install packages, and nothing that they only recommend."""
-    _apt_get("update")
-    _apt_get("install", "--yes", "--no-install-recommends", *packages)
+    with _alone():
+        _apt_get("update")
+        _apt_get("install", "--yes", "--no-install-recommends", *packages)
 
 
 def extract(package: str, directory: Path) -> None:
     """Put the files of a package into a directory: nothing is installed, so that no service of it starts."""
-    _apt_get("update")
-    _apt_get("download", package, directory=directory)
+    with _alone():
+        _apt_get("update")
+        _apt_get("download", package, directory=directory)
     (archive,) = directory.glob(f"{package}_*.deb")
     subprocess.run(["dpkg", "--extract", str(archive), str(directory)], check=True, timeout=300)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait for other tests: apt-get itself would fail where another one is at work."""
+    with (Path(tempfile.gettempdir()) / "airflow-eks-dask-tests-debian.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _apt_get(*arguments: str, directory: Path | None = None) -> None:
