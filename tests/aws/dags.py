@@ -195,4 +195,3 @@ def teardown(**defaults: Any) -> DAG:
         chain(database, of_database, network)
         [network, *roles, bucket] >> leftovers
     return dag
-
