@@ -192,6 +192,11 @@ def settings(name="settings", **data):
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data or {"colour": "blue"}}
 
 
+def let_go(namespace):
+    patch = '{"metadata": {"finalizers": null}}'
+    kubectl("patch", "configmap", "settings", "--namespace", namespace, "--type=merge", "--patch", patch)
+
+
 def versions(namespace, *kinds):
     found = json.loads(kubectl("get", ",".join(kinds), "--namespace", namespace, "--output", "json"))["items"]
     return {(each["kind"], each["metadata"]["name"]): each["metadata"]["resourceVersion"] for each in found}
@@ -301,9 +306,12 @@ class TestWaiting:
         with pytest.raises(ManifestError, match=r"(?s)not scheduled: .*event FailedScheduling of Pod web-"):
             apply(deployment(spec), timeout=15)
 
-    def test_no_pods_are_allowed(self, apply):
+    def test_no_pods_are_allowed(self, apply, namespace):
         quota = {**settings("none"), "kind": "ResourceQuota", "spec": {"hard": {"pods": "0"}}}
         del quota["data"]
+        apply(quota)
+        used = ("get", "resourcequota", "none", "--namespace", namespace, "--output", "jsonpath={.status.used.pods}")
+        eventually(lambda: kubectl(*used) == "0", what="the quota holds")
         with pytest.raises(ManifestError, match=r"(?s)event FailedCreate of ReplicaSet web-.*exceeded quota"):
             apply([quota, deployment(pod_spec("registry.invalid/none:1"))], timeout=15)
 
@@ -328,7 +336,8 @@ class TestWaiting:
             apply(job, timeout=100)
 
     def test_in_the_triggerer(self, make, pause, namespace):
-        run, wanted = Run(), [settings(), deployment(pod_spec(pause))]
+        # It is not available at once.
+        run, wanted = Run(), [settings(), deployment(pod_spec(pause), minReadySeconds=3)]
         with pytest.raises(TaskDeferred) as deferred:
             run.run(make(ApplyManifestsOperator, wanted, deferrable=True))
         event = run_trigger(deferred.value.trigger)
@@ -339,16 +348,15 @@ class TestWaiting:
 
     def test_in_the_triggerer_until_all_is_gone(self, make, apply, pause, namespace):
         wanted = [settings(), deployment(pod_spec(pause))]
+        # It does not go at once.
+        wanted[0]["metadata"]["finalizers"] = ["example.com/wait"]
         apply(wanted)
-        run, deferrals = Run(), []
-        operator = make(DeleteManifestsOperator, wanted, deferrable=True)
-        try:
-            summary = run.run(operator)
-        except TaskDeferred as deferral:
-            deferrals.append(deferral)
-            summary = operator.resume({"ti": run}, run_trigger(deferral.trigger), **deferral.kwargs)
+        run, operator = Run(), make(DeleteManifestsOperator, wanted, deferrable=True)
+        with pytest.raises(TaskDeferred) as deferred:
+            run.run(operator)
+        let_go(namespace)
+        summary = operator.resume({"ti": run}, run_trigger(deferred.value.trigger), **deferred.value.kwargs)
         assert set(actions(summary).values()) == {"delete"}
-        assert deferrals
         assert kubectl("get", "pods", "--namespace", namespace, "--selector", "app=web") == ""
 
 
@@ -362,7 +370,8 @@ Run().run(getattr(kubernetes, wanted.pop("operator"))(task_id="t", **wanted))
 
 
 class TestKilled:
-    MANY = 60
+    # More than are done between two looks.
+    MANY = 250
 
     def killed(self, operator, kubernetes, namespace, wanted, half_done):
         """Run an operator in a process of its own, and kill that half-way."""
@@ -409,7 +418,6 @@ class TestKilled:
             delete(waiting, timeout=1)
         with pytest.raises(ManifestError, match="not gone in time"):
             apply(waiting, timeout=1)
-        patch = '{"metadata": {"finalizers": null}}'
-        kubectl("patch", "configmap", "settings", "--namespace", namespace, "--type=merge", "--patch", patch)
+        let_go(namespace)
         assert apply(settings()) == {f"ConfigMap {namespace}/settings": "create"}
         assert delete(settings()) == {f"ConfigMap {namespace}/settings": "delete"}

@@ -1,8 +1,10 @@
-"""A real Prometheus, told what its chart is told here, finds the pods of the chart and what Dask measures in them."""
+"""A real Prometheus, told what its chart is told, takes the right pods of all, and reads what Dask measures in them."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 
 import httpx
@@ -13,7 +15,7 @@ from airflow_eks_dask.local.ports import free_port
 from airflow_eks_dask.local.processes import ProcessSet
 from airflow_eks_dask.services import PROMETHEUS
 from tests import debian
-from tests.cluster.conftest import BESIDE
+from tests.cluster.conftest import BESIDE, kubectl
 from tests.cluster.pipelines import REPLICAS
 from tests.conftest import eventually
 
@@ -32,15 +34,18 @@ def program(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def prometheus(program, kubernetes, pipelines, tmp_path_factory):
+def prometheus(program, pipelines, tmp_path_factory):
     """Prometheus on loopback; a client of its API."""
     if not BESIDE.exists():
         pytest.skip("pods of this cluster are not reached from here")
+    pipelines.settle()
     directory = tmp_path_factory.mktemp("prometheus")
     jobs = yaml.safe_load(PROMETHEUS.values["extraScrapeConfigs"])
-    for discovery in (each for job in jobs for each in job["kubernetes_sd_configs"]):
-        # In the cluster, it has an account.
-        discovery |= {"kubeconfig_file": str(kubernetes)}
+    for job in jobs:
+        # Debian's is built without it.
+        assert job.pop("kubernetes_sd_configs") == [{"role": "pod"}]
+        job["file_sd_configs"] = [{"files": [str(directory / "pods.json")]}]
+    (directory / "pods.json").write_text(json.dumps(ports_of_all_pods()))
     config = directory / "prometheus.yml"
     config.write_text(yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
     address, log = f"127.0.0.1:{free_port()}", directory / "prometheus.log"
@@ -53,6 +58,33 @@ def prometheus(program, kubernetes, pipelines, tmp_path_factory):
             yield Prometheus(client, pipelines.installation.namespace, child)
     finally:
         processes.close()
+
+
+def ports_of_all_pods():
+    """
+    Return what Prometheus finds in Kubernetes with the role ``pod``: a target for each port of a container.
+
+    Source: https://prometheus.io/docs/prometheus/latest/configuration/configuration/#pod.
+    """
+    pods = json.loads(kubectl("get", "pods", "--all-namespaces", "--output", "json"))["items"]
+    return [
+        {
+            "targets": [f"{pod['status']['podIP']}:{port['containerPort']}"],
+            "labels": {
+                "__meta_kubernetes_namespace": pod["metadata"]["namespace"],
+                "__meta_kubernetes_pod_name": pod["metadata"]["name"],
+                "__meta_kubernetes_pod_container_port_name": port.get("name", ""),
+                **{
+                    f"__meta_kubernetes_pod_label_{re.sub('[^a-zA-Z0-9_]', '_', name)}": value
+                    for name, value in pod["metadata"].get("labels", {}).items()
+                },
+            },
+        }
+        for pod in pods
+        if pod["status"].get("podIP")
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports", [])
+    ]
 
 
 class Prometheus:
@@ -75,7 +107,6 @@ class Prometheus:
 
 
 def test_it_finds_all_pods_and_what_dask_measures(pipelines, prometheus):
-    pipelines.settle()
     pods = {
         (component, pod["metadata"]["name"])
         for component in ("scheduler", "worker")

@@ -16,9 +16,9 @@ pytestmark = [pytest.mark.any_airflow, pytest.mark.timeout(1200)]
 WHILE, END = "this is said while the task runs", "this is said at the end"
 
 
-def rows(dsn, query):
+def rows(dsn, query, *values):
     with psycopg2.connect(dsn, connect_timeout=10) as connection, connection.cursor() as cursor:
-        cursor.execute(query)
+        cursor.execute(query, values)
         return cursor.fetchall()
 
 
@@ -57,7 +57,7 @@ def test_a_pipeline_computes_on_its_cluster_and_loads_a_database(pipelines):
     run_id = pipelines.run("sample_etl", rows=24_000, data_dir=DATA)
     assert pipelines.hosts("sample_etl", run_id) <= pods
     report = pipelines.returned("sample_etl", run_id, "report")
-    ((loaded,),) = rows(pipelines.results, "select sum(trips) from sample_etl_daily")
+    ((loaded,),) = rows(pipelines.results, "select sum(trips) from sample_etl_daily where run_id = %s", run_id)
     assert (report["rows_in"], report["good"]) == (24_000, loaded)
     assert report["chart"].startswith(DATA)
     look = "import pathlib; print(pathlib.Path(chart).read_bytes()[:4])"
