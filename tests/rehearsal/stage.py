@@ -31,7 +31,7 @@ BOOTSTRAP, TEARDOWN = "eks_dask_bootstrap", "eks_dask_teardown"
 BUNDLE = {"name": "eks_dask", "classpath": "airflow_eks_dask.bundle.EksDaskDagBundle", "kwargs": {}}
 """What installing the package adds to an Airflow."""
 
-SECONDS_IN_AWS = {"stack": 5.0, "cluster": 20.0, "nodegroup": 10.0, "addon": 3.0, "database": 15.0}
+SECONDS_IN_AWS = {"stack": 4.0, "cluster": 12.0, "nodegroup": 6.0, "addon": 2.0, "database": 10.0}
 """What AWS takes for each kind of thing; hours' worth of minutes would show nothing else."""
 
 SECOND_CONNECTION = "dask_second"
