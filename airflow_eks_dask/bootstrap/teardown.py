@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator, TaskGroup, TriggerRule, chain, task
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -136,7 +137,7 @@ def teardown_dag(doc: str | None, **defaults: Any) -> DAG:
         groups = {name: TaskGroup(name, tooltip=tooltip) for name, tooltip in GROUPS.items()}
         _home(groups["home"])
         _in_cluster(groups)
-        _in_aws(groups)
+        _in_aws(form, groups)
         # Tasks on the cluster may need the data until they have ended.
         form >> groups["home"] >> groups["data"]
     return dag
@@ -168,7 +169,7 @@ def _in_cluster(groups: dict[str, TaskGroup]) -> None:
         gate >> gone >> DeleteLoadBalancersOperator(task_id="load_balancers", vpc_id=setting("vpc_id"), **LATER)
 
 
-def _in_aws(groups: dict[str, TaskGroup]) -> None:
+def _in_aws(form: BaseOperator, groups: dict[str, TaskGroup]) -> None:
     tasks = _deletions(groups)
     with groups["nodes"]:
         admins = all_admins.override(**LATER)()
@@ -191,11 +192,12 @@ def _in_aws(groups: dict[str, TaskGroup]) -> None:
             task_id="leftovers",
             cluster_name=setting("cluster_name"),
             keep=cast("list[str]", returned(FORM, "keep")),
-            # Also after failures, unless nothing was begun.
-            trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
         )
-        left >> forget()
-    [groups["network"], groups["data"]] >> left
+        # Whatever has come of the rest; but it has to be known what was to go.
+        ended = EmptyOperator(task_id="all_ended", trigger_rule=TriggerRule.ALL_DONE)
+        ended >> left >> forget()
+    [groups["network"], groups["data"]] >> ended
+    form >> left
 
 
 def _deletions(groups: dict[str, TaskGroup]) -> dict[str, BaseOperator]:

@@ -127,3 +127,11 @@ def test_a_part_that_is_skipped_holds_up_nothing(dags):
     for task in dag.tasks:
         if task.upstream_task_ids & optional:
             assert task.trigger_rule == TriggerRule.NONE_FAILED
+
+
+def test_what_is_left_is_looked_for_whatever_was_skipped_or_failed_unless_nothing_was_begun(dags):
+    dag = dags["eks_dask_teardown"]
+    assert dag.get_task("end.all_ended").trigger_rule == TriggerRule.ALL_DONE
+    left = dag.get_task("end.leftovers")
+    assert left.trigger_rule == TriggerRule.ALL_SUCCESS
+    assert left.upstream_task_ids == {"preflight.form", "end.all_ended"}
