@@ -33,7 +33,7 @@ def write(context: Context, airflow_api_conn_id: str, note: str) -> None:
 def of_plan(settings: Settings, summary: Mapping[str, Any]) -> str:
     """Say what would be made."""
     lines = [
-        f"**Plan for {settings.known_as}**: {totals_in_words(summary['totals'])}. {cost_in_words(summary['plans'])}.",
+        f"**Plan for {settings.known_as}**: {totals_in_words(summary['totals'])}. {cost_in_words(summary)}.",
         "",
         "The log of the task `plan.plan` has all of it, and why.",
     ]
@@ -52,7 +52,7 @@ def of_bootstrap(settings: Settings, made: Mapping[str, Any], summary: Mapping[s
     name = settings.cluster_name
     what = f"{made['slots']} slots at `{made['address']}`, Kubernetes {made['kubernetes_version']}"
     lines = [
-        f"**{settings.known_as} runs Airflow's tasks**: {what}. {cost_in_words(summary['plans'])}.",
+        f"**{settings.known_as} runs Airflow's tasks**: {what}. {cost_in_words(summary)}.",
         "",
         f"- Airflow: connection `{settings.connection_id}`; see `airflow eks-dask status`, or the page Dask cluster",
         f"- kubectl: `airflow eks-dask kubeconfig --cluster {name} --region {settings.region_name} --merge`",

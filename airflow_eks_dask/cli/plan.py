@@ -45,7 +45,7 @@ def plan(args: Namespace) -> None:
         else:
             _show(found)
             Console(soft_wrap=True, highlight=False).print(
-                f"{totals_in_words(summary['totals'])}. {cost_in_words(found)}.", markup=False
+                f"{totals_in_words(summary['totals'])}. {cost_in_words(summary)}.", markup=False
             )
         if refused := summary["totals"][Action.REFUSE.value]:
             raise CommandError(f"{refused} of these can't be done")

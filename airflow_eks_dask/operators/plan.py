@@ -13,7 +13,7 @@ from airflow_eks_dask.operators.resource import PLAN_KEY
 from airflow_eks_dask.resources.base import Action, ResourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -93,7 +93,7 @@ def show_plans(plans: Sequence[dict[str, Any]], log: Callable[..., Any]) -> dict
     summary = summarize(plans)
     for line in table(("Resource", "Name", "Action", "Why", "USD a month"), map(_row, plans)):
         log("%s", line)
-    log("%s. %s", totals_in_words(summary["totals"]), cost_in_words(plans))
+    log("%s. %s", totals_in_words(summary["totals"]), cost_in_words(summary))
     if refusals := [plan for plan in plans if plan["action"] == Action.REFUSE.value]:
         raise ResourceError("\n".join(["This can't be done:", *(f"- {'; '.join(r['reasons'])}" for r in refusals)]))
     return summary
@@ -118,13 +118,15 @@ def totals_in_words(totals: dict[str, int]) -> str:
     return ", ".join(f"{count} to {action}" for action, count in totals.items() if count) or "Nothing was planned"
 
 
-def cost_in_words(plans: Sequence[dict[str, Any]]) -> str:
-    """Say what all of it costs; what is paid by use comes on top."""
-    costs = _costs(plans)
-    known = [cost for cost in costs if cost is not None]
-    is_complete = len(known) == len(costs)
+def cost_in_words(summary: Mapping[str, Any]) -> str:
+    """
+    Say what all of it costs; what is paid by use comes on top.
+
+    :param summary: Of the plans.
+    """
+    cost, is_complete = summary["monthly_cost"], summary["monthly_cost_is_complete"]
     # What is free is not all that it costs.
-    if not known or (not is_complete and sum(known) == 0):
+    if not cost and not is_complete:
         return "What it costs is unknown"
     least = "" if is_complete else "at least "
-    return f"It costs {least}{amount(sum(known))} USD a month, without what is paid by use, discounts and taxes"
+    return f"It costs {least}{amount(cost)} USD a month, without what is paid by use, discounts and taxes"
