@@ -11,7 +11,7 @@ from airflow.configuration import conf
 from cryptography import x509
 
 import airflow_eks_dask
-from airflow_eks_dask.bootstrap.form import bootstrap_form, complete
+from airflow_eks_dask.bootstrap.form import bootstrap_form
 from airflow_eks_dask.resources import validation
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Settings:
         What a later version of the package has added is missing in older data: it is as the form has it at first.
         """
         names = {each.name for each in fields(cls)}
-        known = {**complete({}, bootstrap_form()), **data}
+        known = {**{name: param.value for name, param in bootstrap_form().items()}, **data}
         return cls(**{name: value for name, value in known.items() if name in names})
 
     def role_name(self, role: str) -> str:
