@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from benchmarks.report import put_between_markers
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -64,11 +66,6 @@ def machine() -> str:
     return f"{system}, Python {platform.python_version()}, {versions}"
 
 
-def markers(name: str) -> tuple[str, str]:
-    """Return the lines before and after a table."""
-    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-
-
 def write(file: Path, verdicts: Iterable[Verdict], *, seed: int, command: str, name: str = "faults") -> None:
     """
     Put the table between the markers of a file.
@@ -77,12 +74,10 @@ def write(file: Path, verdicts: Iterable[Verdict], *, seed: int, command: str, n
     :param name: Of the markers.
     :raises ValueError: The file has no markers.
     """
-    first, last = markers(name)
-    text = file.read_text()
-    before, begin, rest = text.partition(first)
-    _, end, after = rest.partition(last)
-    if not begin or not end:
-        raise ValueError(f"{file} has no lines {first} and {last} to put the table between")
     date = datetime.now(timezone.utc).date()
-    about = f"{date}, {machine()}; `{command}`, seed {seed}."
-    file.write_text(f"{before}{first}\n{table(verdicts)}\n\n{about}\n{last}{after}")
+    text = f"{table(verdicts)}\n\n{date}, {machine()}; `{command}`, seed {seed}."
+    try:
+        written = put_between_markers(file.read_text(), name, text)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}, to put the table between") from None
+    file.write_text(written)

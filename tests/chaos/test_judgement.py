@@ -140,8 +140,7 @@ def test_the_proxy_cuts_and_heals():
 def test_the_table_goes_between_the_markers(tmp_path):
     file = tmp_path / "faults.md"
     verdict = judge([start(ended=1)], [task()], Damage(0))
-    begin, end = report.markers("faults")
-    file.write_text(f"above\n{begin}\nold\n{end}\nbelow\n")
+    file.write_text("above\n<!-- faults: begin -->\nold\n<!-- faults: end -->\nbelow\n")
     for name in ("first", "second"):
         report.write(file, [replace(verdict, fault=name)], seed=7, command="python -m tests.chaos")
     text = file.read_text()
