@@ -19,7 +19,7 @@ import yaml
 
 from airflow_eks_dask.bootstrap.admins import admitted
 from airflow_eks_dask.hooks.aws import AwsClients
-from tests.aws import whole
+from tests.aws import dags, whole
 from tests.aws.meddling import meddle
 from tests.aws.simulation import ROOT, Simulation
 from tests.aws.sweep import quick, silence
@@ -209,17 +209,17 @@ def recorded(simulation: Simulation, aws: AwsClients) -> list[Call]:
         whole.run(make, aws, **parameters)
         calls.extend(simulation.calls())
 
-    record(whole.bootstrap, dry_run=True)
-    record(whole.bootstrap, version="1.33")
+    record(dags.bootstrap, dry_run=True)
+    record(dags.bootstrap, version="1.33")
     meddle(simulation)
-    record(whole.bootstrap, dry_run=True)
-    record(whole.bootstrap)
-    record(whole.bootstrap, version="1.34", tags={"team": "data"})
+    record(dags.bootstrap, dry_run=True)
+    record(dags.bootstrap)
+    record(dags.bootstrap, version="1.34", tags={"team": "data"})
     simulation.forget_calls()
-    admitted(aws, whole.CLUSTER)
+    admitted(aws, dags.CLUSTER)
     calls.extend(simulation.calls())
-    record(whole.teardown)
-    record(whole.teardown)
+    record(dags.teardown)
+    record(dags.teardown)
     return calls
 
 

@@ -23,7 +23,7 @@ from unittest import mock
 import structlog
 
 from airflow_eks_dask.hooks.aws import AwsClients
-from tests.aws import account, whole
+from tests.aws import account, dags, whole
 from tests.aws.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ ATTEMPTS = 6
 """How often a client makes a call before it gives up."""
 KINDS = {"throttle": ATTEMPTS, "timeout": ATTEMPTS, "error": ATTEMPTS, "denied": 1, "dropped": 1, "killed": 1}
 """How a call fails, and how many times in a row."""
-DAGS: dict[str, Callable[..., DAG]] = {"bootstrap": whole.bootstrap, "teardown": whole.teardown}
+DAGS: dict[str, Callable[..., DAG]] = {"bootstrap": dags.bootstrap, "teardown": dags.teardown}
 PARAMETERS = {"deferrable": False, "poll_interval": 0.001, "patience": 0, "timeout": 60}
 
 

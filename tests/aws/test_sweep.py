@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.aws import account, sweep, whole
+from tests.aws import account, dags, sweep, whole
 
 
 @pytest.fixture(autouse=True)
@@ -22,14 +22,14 @@ def test_a_task_whose_call_failed_makes_up_for_it_in_its_next_run(simulation):
 
 def test_a_bootstrap_that_was_killed_half_way_is_made_up_for_by_the_next(simulation):
     aws = sweep.MortalClients()
-    whole.run(whole.bootstrap, aws)
+    whole.run(dags.bootstrap, aws)
     expected = account.contents(simulation)
     simulation.reset()
     aws.dies_after, aws.calls = aws.calls // 2, 0
     with pytest.raises(sweep.KilledError):
-        whole.run(whole.bootstrap, aws)
+        whole.run(dags.bootstrap, aws)
     aws.dies_after = 0
-    whole.run(whole.bootstrap, aws)
+    whole.run(dags.bootstrap, aws)
     assert account.differences(expected, account.contents(simulation)) == []
 
 

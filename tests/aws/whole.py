@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_eks_dask.links.aws import AwsConsoleLink
-from tests.aws import dags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +82,3 @@ def run(make: Callable[..., DAG], aws: AwsClients, **parameters: Any) -> Run:
     for task in in_order(dag):
         one.execute(task)
     return one
-
-
-bootstrap, teardown, CLUSTER = dags.bootstrap, dags.teardown, dags.CLUSTER

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eks_dask.bootstrap.runs import BOOTSTRAP, TEARDOWN
 from tests.aws.simulation import Simulation
 from tests.conftest import eventually
 from tests.integration.system import only
@@ -13,7 +14,6 @@ from tests.integration.system import only
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BOOTSTRAP, TEARDOWN = "eks_dask_bootstrap", "eks_dask_teardown"
 TIMEOUT = 900.0
 FORM = {
     "execution_api_url": "https://airflow.example.com/execution/",

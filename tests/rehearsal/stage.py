@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from airflow_eks_dask.local.client import AirflowClient, TaskInstance
     from airflow_eks_dask.local.postgres import PostgresServer
 
-BOOTSTRAP, TEARDOWN = "eks_dask_bootstrap", "eks_dask_teardown"
 BUNDLE = {"name": "eks_dask", "classpath": "airflow_eks_dask.bundle.EksDaskDagBundle", "kwargs": {}}
 """What installing the package adds to an Airflow."""
 

@@ -8,11 +8,12 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
+from airflow_eks_dask.bootstrap.runs import BOOTSTRAP, TEARDOWN
 from airflow_eks_dask.local.client import AirflowApiError
 from tests.aws import account
 from tests.browser.site import PATH, rows, section
 from tests.cluster.conftest import kubectl
-from tests.rehearsal.stage import BOOTSTRAP, TEARDOWN, TIMEOUT, objects
+from tests.rehearsal.stage import TIMEOUT, objects
 from tests.rehearsal.timetable import tell_groups
 from tests.rehearsal.visitor import Visitor
 

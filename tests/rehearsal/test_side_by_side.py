@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_eks_dask.bootstrap.runs import BOOTSTRAP, TEARDOWN
 from airflow_eks_dask.local.airflow import COMPONENTS
 from tests.conftest import eventually
-from tests.rehearsal.stage import BOOTSTRAP, SECOND_CONNECTION, TEARDOWN, TIMEOUT
+from tests.rehearsal.stage import SECOND_CONNECTION, TIMEOUT
 from tests.rehearsal.timetable import tell_groups
 
 pytestmark = [pytest.mark.any_airflow, pytest.mark.timeout(5400)]

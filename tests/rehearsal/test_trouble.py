@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.rehearsal.stage import BOOTSTRAP, TEARDOWN, TIMEOUT
+from airflow_eks_dask.bootstrap.runs import BOOTSTRAP, TEARDOWN
+from tests.rehearsal.stage import TIMEOUT
 from tests.rehearsal.timetable import tell_groups
 from tests.rehearsal.trouble import AT_FIRST, ONCE_THE_FORM_IS_READ
 
