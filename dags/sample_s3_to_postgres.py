@@ -82,6 +82,9 @@ PARAMS = {
 }
 
 
+FAILED = ("failed", "upstream_failed")
+
+
 class Loaded(TypedDict):
     """What came of a file."""
 
@@ -159,18 +162,27 @@ def load(found: S3Object) -> Loaded:
     return Loaded(key=found["key"], done=done, good=good.num_rows, bad=reasons)
 
 
-# Where nothing has changed, nothing is loaded, and Airflow skips it.
-@task(multiple_outputs=False, trigger_rule="none_failed")
-def report(loaded: list[Loaded]) -> dict[str, Any]:
+# Not "none_failed": where fewer files are due when a run is cleared, Airflow before 3.3 would wait for the others.
+@task(multiple_outputs=False, trigger_rule="all_done")
+def report(due: list[S3Object], loaded: list[Loaded]) -> dict[str, Any]:
     """Count what the tables hold of the files that match; log and return it."""
+    from airflow.sdk.exceptions import AirflowFailException
+
     from airflow_eks_dask.samples import results, s3_objects, trips_store
 
-    params = get_current_context()["params"]
+    context = get_current_context()
+    run = context["dag_run"]
+    states = context["ti"].get_task_states(run.dag_id, task_ids=["changed", "load"], run_ids=[run.run_id])
+    failed = sorted(name for name, state in states.get(run.run_id, {}).items() if state in FAILED)
+    if failed:
+        raise AirflowFailException(f"Not all files are in the tables. See the logs of what failed: {', '.join(failed)}")
+    params = context["params"]
     found = s3_objects.matching(s3_objects.s3_hook(params["aws_conn_id"]), params["bucket"], params["pattern"])
     hook = results.results_hook(params["conn_id"], ["postgres"])
     stored = trips_store.stored(hook, [source(params["bucket"], each["key"]) for each in found])
-    # A slice is fetched in one request; iterating would take one for each file.
-    done = sum(each["done"] for each in (loaded or [])[:])
+    # A slice is fetched in one request; iterating would take one for each file. After it is what the run said before
+    # it was cleared.
+    done = sum(each["done"] for each in (loaded or [])[: len(due)])
     summary = {"files": len(found), "loaded_now": done, **stored}
     log.info("%s", json.dumps(summary, indent=2))
     return summary
@@ -198,7 +210,7 @@ def sample_s3_to_postgres() -> None:
     )
     files = changed()
     prepare() >> put_samples() >> wait >> files
-    report(load.expand(found=files))
+    report(files, load.expand(found=files))
 
 
 sample_s3_to_postgres()

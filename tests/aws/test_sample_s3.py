@@ -6,6 +6,7 @@ import importlib.util
 import json
 import threading
 from itertools import count
+from types import MappingProxyType, SimpleNamespace
 
 import psycopg2
 import pyarrow as pa
@@ -66,7 +67,7 @@ def dag():
 def run(dag, s3, database, monkeypatch):
     """Return a function that runs all steps as the DAG does, and returns the report."""
 
-    def run_all(**params):
+    def run_all(states=MappingProxyType({}), **params):
         params = {
             "bucket": BUCKET,
             "pattern": "trips/*.parquet",
@@ -76,11 +77,13 @@ def run(dag, s3, database, monkeypatch):
             "aws_conn_id": "aws_default",
             "conn_id": "sample_results",
         } | params
-        monkeypatch.setattr(dag, "get_current_context", lambda: {"params": params})
+        dag_run = SimpleNamespace(dag_id="sample_s3_to_postgres", run_id="r")
+        ti = SimpleNamespace(get_task_states=lambda dag_id, *, task_ids, run_ids: {"r": states})
+        monkeypatch.setattr(dag, "get_current_context", lambda: {"params": params, "dag_run": dag_run, "ti": ti})
         dag.prepare.function()
         dag.put_samples.function()
         due = dag.changed.function()
-        return dag.report.function([dag.load.function(each) for each in due] or None)
+        return dag.report.function(due, [dag.load.function(each) for each in due] or None)
 
     return run_all
 
@@ -122,6 +125,11 @@ def test_a_second_run_loads_nothing_and_changes_nothing(run, database):
 
     assert second == first | {"loaded_now": 0}
     assert tables(database) == before
+
+
+def test_a_file_that_was_not_loaded_fails_the_run(run):
+    with pytest.raises(AirflowFailException, match="See the logs of what failed: load_3, load_7"):
+        run({"changed": "success", "load_3": "failed", "load_4": "success", "load_7": "upstream_failed"})
 
 
 def test_a_file_that_has_changed_is_replaced_and_the_others_stay(run, database, hook):

@@ -108,7 +108,10 @@ class TestS3ToPostgres:
         assert len(tables["sample_s3_objects"]) == 12
         assert len(tables["sample_s3_trips"]) + len(tables["sample_s3_rejected"]) == 2_400
 
-        clear(system, dag_id, puts)
+        # When cleared, they have nothing left to load.
+        for run_id in (waits, puts):
+            clear(system, dag_id, run_id)
+            assert system.returned(dag_id, run_id, "report")["loaded_now"] == 0
         last = system.run(dag_id, rows=0)
 
         assert system.returned(dag_id, last, "report")["loaded_now"] == 0
