@@ -13,6 +13,7 @@ from airflow_eks_dask.bootstrap.settings import Settings
 from airflow_eks_dask.bootstrap.templates import FORM
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.links.aws import AwsConsoleLink, clusters
+from airflow_eks_dask.operators._denial import failing_for_good_if_denied
 from airflow_eks_dask.operators.plan import show_plans
 
 if TYPE_CHECKING:
@@ -35,11 +36,13 @@ class PlanOperator(BaseOperator):
     ui_color = "#dce8f5"
     aws: AwsClients | None = None
 
+    @failing_for_good_if_denied()
     def execute(self, context: Context) -> dict[str, Any]:
         """
         Plan.
 
         :raises ResourceError: Something can't be done.
+        :raises AirflowFailException: AWS has denied a call.
         """
         settings = settings_of(context)
         aws = self.aws or AwsClients(settings.aws_conn_id, settings.region_name)

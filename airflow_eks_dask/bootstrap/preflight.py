@@ -17,6 +17,7 @@ from airflow_eks_dask.hooks.airflow_api import AirflowApi, AirflowApiError, find
 from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.hooks.dask import ownership_mark
 from airflow_eks_dask.links.aws import AwsConsoleLink, clusters
+from airflow_eks_dask.operators._denial import failing_for_good_if_denied
 from airflow_eks_dask.operators._text import TextOperator
 from airflow_eks_dask.operators.preflight import PreflightOperator
 
@@ -69,11 +70,12 @@ class FormOperator(TextOperator):
         """Clients of AWS."""
         return AwsClients(self.aws_conn_id, self.region_name or None)
 
+    @failing_for_good_if_denied()
     def execute(self, context: Context) -> dict[str, Any]:
         """
         Read.
 
-        :raises AirflowFailException: Something is wrong with it; all of it is told.
+        :raises AirflowFailException: Something is wrong with it, all of it is told; or AWS has denied a call.
         """
         settings = self.read(context["params"])
         AwsConsoleLink.leave(context, self, self.aws, clusters)

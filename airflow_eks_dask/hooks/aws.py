@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Adaptive would slow down for minutes after one throttled call; standard backs off with jitter, and ends.
 CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 6})
 
+_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError")
+
 
 class _OneSession(AwsBaseHook):
     """
@@ -110,6 +112,11 @@ class AwsClients:
 def error_code(error: ClientError) -> str:
     """Return AWS's name for an error, such as ``ResourceNotFoundException``."""
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def is_denial(error: ClientError) -> bool:
+    """Whether an error says that the credentials may not do something."""
+    return error_code(error) in _DENIED
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from airflow_eks_dask.hooks.aws import AwsClients
 from airflow_eks_dask.hooks.pricing import Prices
 from airflow_eks_dask.links.aws import AwsConsoleLink
 from airflow_eks_dask.operators._deferral import is_deferrable
+from airflow_eks_dask.operators._denial import failing_for_good_if_denied
 from airflow_eks_dask.operators._text import TextOperator, is_true
 from airflow_eks_dask.resources import validation
 from airflow_eks_dask.resources.base import Action, Plan, Progress, Resource, ResourceError, State
@@ -109,12 +110,14 @@ class ResourceOperator(TextOperator):
         problems = self._problems(self.resource_class.from_json(wanted))
         return [each for each in problems if not each.startswith(tuple(unread))]
 
+    @failing_for_good_if_denied()
     def execute(self, context: Context) -> dict[str, Any]:
         """
         Converge, or say what that would take.
 
         :return: What others need of the resource.
         :raises ResourceError: Something is wrong with what is wanted, or AWS has given up.
+        :raises AirflowFailException: AWS has denied a call.
         """
         if problems := self._region_problems() + self._problems(self.resource):
             raise ResourceError(f"{self.resource.kind} {self.resource.name}: " + "; ".join(problems))
@@ -123,6 +126,7 @@ class ResourceOperator(TextOperator):
             return self._show(context, self._examine())
         return self._converge(context, time.time() + (self.timeout or self.resource.timeout))
 
+    @failing_for_good_if_denied()
     def resume(self, context: Context, event: dict[str, Any], deadline: float, last: list[Any]) -> dict[str, Any]:
         """Go on after a wait in the triggerer; the parameters are those that :meth:`execute` left with it."""
         if "error" in event:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from airflow_eks_dask.hooks.aws import error_code
+from airflow_eks_dask.hooks.aws import is_denial
 from airflow_eks_dask.preflight import account, cluster, image, network, permissions, quotas
 from airflow_eks_dask.preflight.finding import Finding, Severity, warning
 
@@ -35,8 +35,6 @@ _THEN: Mapping[str, Check] = {
     "image": image.image,
 }
 
-_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError")
-
 
 def run(aws: AwsClients, wanted: Wanted) -> list[tuple[str, Finding]]:
     """Make all checks; return what they find, each with the name of the check."""
@@ -54,7 +52,7 @@ def _make(name: str, check: Check, aws: AwsClients, wanted: Wanted) -> Iterator[
         yield from check(aws, wanted)
     # A proxy may answer with a page of its own, and the policy may be missing in a package of somebody else's making.
     except (BotoCoreError, ClientError, ResponseParserError, OSError) as failure:
-        denied = isinstance(failure, ClientError) and error_code(failure) in _DENIED
+        denied = isinstance(failure, ClientError) and is_denial(failure)
         yield warning(
             f"The check of {name} could not be made to its end",
             str(failure),
