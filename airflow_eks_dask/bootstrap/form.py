@@ -292,6 +292,13 @@ def _services() -> dict[str, Param]:
             "History of metrics",
             "Whether to install Prometheus, with 20 GiB for two weeks of history. What runs now is measured anyway.",
         ),
+        charts_repository=_text(
+            "",
+            "Chart repository",
+            "A Helm repository that has the charts of both, for an Airflow that does not reach those of their makers. "
+            "Nodes pull the images from where the charts say.",
+            pattern=r"^$|^https?://[^\s@]+$",
+        ),
     )
 
 

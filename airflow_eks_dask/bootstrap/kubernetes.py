@@ -9,7 +9,7 @@ from airflow.sdk import TaskGroup, chain
 
 from airflow_eks_dask.bootstrap.aws import is_wanted
 from airflow_eks_dask.bootstrap.settings import RELEASE
-from airflow_eks_dask.bootstrap.templates import FORM, returned, setting
+from airflow_eks_dask.bootstrap.templates import FORM, returned, setting, setting_or
 from airflow_eks_dask.bootstrap.values import restarted_with
 from airflow_eks_dask.certificates import secret_name
 from airflow_eks_dask.operators.cluster_services import EnsureClusterServiceOperator, EnsureEksAdminOperator
@@ -17,6 +17,7 @@ from airflow_eks_dask.operators.dask_certificates import EnsureDaskCertificatesO
 from airflow_eks_dask.operators.dask_endpoint import PublishDaskEndpointOperator, VerifyDaskEndpointOperator
 from airflow_eks_dask.operators.helm import EnsureHelmReleaseOperator, TestHelmReleaseOperator
 from airflow_eks_dask.sensors.service_address import ServiceAddressSensor
+from airflow_eks_dask.services import SERVICES
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -61,12 +62,21 @@ def services_group() -> TaskGroup:
         dashboard = is_wanted.override(task_id="dashboard_is_wanted")(setting("dashboard"))
         dashboard >> [
             EnsureEksAdminOperator(task_id="eks_admin", **in_cluster()),
-            EnsureClusterServiceOperator(task_id="headlamp", service="headlamp", **in_cluster()),
+            _service("headlamp"),
         ]
-        is_wanted.override(task_id="metrics_are_wanted")(setting("metrics")) >> EnsureClusterServiceOperator(
-            task_id="prometheus", service="prometheus", helm_timeout=CHART_TIMEOUT, **in_cluster()
-        )
+        is_wanted.override(task_id="metrics_are_wanted")(setting("metrics")) >> _service("prometheus")
     return group
+
+
+def _service(name: str) -> EnsureClusterServiceOperator:
+    """Make the task that installs one of them."""
+    return EnsureClusterServiceOperator(
+        task_id=name,
+        service=name,
+        repository=setting_or("charts_repository", SERVICES[name].repository),
+        helm_timeout=CHART_TIMEOUT,
+        **in_cluster(),
+    )
 
 
 def pipeline_group() -> dict[str, BaseOperator]:

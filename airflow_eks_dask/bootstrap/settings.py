@@ -84,6 +84,7 @@ class Settings:
     bucket: bool
     dashboard: bool
     metrics: bool
+    charts_repository: str
 
     @classmethod
     def read(cls, form: Mapping[str, Any], aws: AwsClients) -> Self:

@@ -24,6 +24,11 @@ def setting(name: str) -> str:
     return returned(FORM, "settings", name)
 
 
+def setting_or(name: str, otherwise: str) -> str:
+    """Return the template of a setting, or of something else where it is empty."""
+    return setting(name).replace(" }}", f" or {otherwise!r} }}}}")
+
+
 def wanted(part: Part, fields: dict[str, Any] | None = None) -> dict[str, Any]:
     """
     Return the fields of a part as templates.

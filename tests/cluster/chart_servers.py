@@ -11,7 +11,10 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from airflow_eks_dask import certificates
+from airflow_eks_dask.services import SERVICES
 from tests.http_server import serving, tls_context
 
 if TYPE_CHECKING:
@@ -21,6 +24,14 @@ if TYPE_CHECKING:
 CONFIG_TYPE = "application/vnd.cncf.helm.config.v1+json"
 CHART_TYPE = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+SHOW = """\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ .Release.Name }}
+data:
+  values: {{ toYaml .Values | quote }}
+"""
 
 
 @contextmanager
@@ -34,6 +45,22 @@ def repository(directory: Path, *charts: str | Path) -> Iterator[str]:
 
     with serving(ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(directory)))) as port:
         yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def services(directory: Path) -> Iterator[str]:
+    """Serve charts in ``repository/`` that are called as those of cluster services, and only show their values."""
+    charts = []
+    for service in SERVICES.values():
+        chart = directory / service.chart
+        (chart / "templates").mkdir(parents=True)
+        (chart / "templates" / "show.yaml").write_text(SHOW)
+        about = {"apiVersion": "v2", "name": service.chart, "version": service.version}
+        (chart / "Chart.yaml").write_text(yaml.safe_dump(about))
+        charts.append(chart)
+    (directory / "repository").mkdir()
+    with repository(directory / "repository", *charts) as address:
+        yield address
 
 
 @contextmanager

@@ -31,29 +31,11 @@ from tests.integration.test_tls import make_certificates
 pytestmark = pytest.mark.any_airflow
 
 CONTEXT = {"ti": SimpleNamespace(dag_id="tests", run_id="run", task_id="task", map_index=-1)}
-SHOW = """\
-apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: {{ .Release.Name }}
-data:
-  values: {{ toYaml .Values | quote }}
-"""
 
 
 @pytest.fixture(scope="module")
 def repository(kubernetes, tmp_path_factory):
-    """A repository on loopback with charts that are called as the real ones and only show their values."""
-    directory = tmp_path_factory.mktemp("repository")
-    charts = []
-    for service in SERVICES.values():
-        chart = tmp_path_factory.mktemp("chart") / service.chart
-        (chart / "templates").mkdir(parents=True)
-        (chart / "templates" / "show.yaml").write_text(SHOW)
-        about = {"apiVersion": "v2", "name": service.chart, "version": service.version}
-        (chart / "Chart.yaml").write_text(yaml.safe_dump(about))
-        charts.append(chart)
-    with chart_servers.repository(directory, *charts) as address:
+    with chart_servers.services(tmp_path_factory.mktemp("charts")) as address:
         yield address
 
 

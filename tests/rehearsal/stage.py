@@ -17,6 +17,7 @@ from tests.aws.authenticator import Authenticator
 from tests.aws.simulation import Simulation
 from tests.browser.site import add_users
 from tests.chaos.sites import PATIENCE
+from tests.cluster import chart_servers
 from tests.cluster.conftest import cluster_beside, kubectl
 from tests.cluster.execution_api import ExecutionApi
 from tests.integration.system import PARSE_ONCE, PRELOAD, QUICK_RECOVERY
@@ -52,6 +53,8 @@ class Stage:
     :param passwords: By user of Airflow.
     :param kubeconfig: Of the real cluster, as its administrator.
     :param image: What pods run.
+    :param charts: The repository that stands for those on the internet, where tests do not go.
+    :param charts_address: Where it is served.
     """
 
     airflow: LocalAirflow
@@ -62,6 +65,8 @@ class Stage:
     authenticator: Authenticator
     kubeconfig: Path
     image: str
+    charts: Path
+    charts_address: str
 
     def form(self, **changes: Any) -> dict[str, Any]:
         """Return what somebody with this Airflow has to fill in, for a small cluster."""
@@ -75,8 +80,7 @@ class Stage:
             "workers": 2,
             "slots": 2,
             "worker_memory": "2Gi",
-            # Its chart is on the internet, where tests do not go.
-            "dashboard": False,
+            "charts_repository": self.charts_address,
             **changes,
         }
 
@@ -139,7 +143,19 @@ def running(directory: Path, postgres: PostgresServer, image: str) -> Iterator[S
         api.start()
         client = stack.enter_context(airflow.client(login=("admin", passwords["admin"])))
         add_connections(client, airflow, aws, passwords["admin"])
-        yield Stage(airflow, client, passwords, api, aws, Authenticator(aws), kubeconfig, image)
+        charts_address = stack.enter_context(chart_servers.services(directory / "charts"))
+        yield Stage(
+            airflow,
+            client,
+            passwords,
+            api,
+            aws,
+            Authenticator(aws),
+            kubeconfig,
+            image,
+            directory / "charts" / "repository",
+            charts_address,
+        )
 
 
 def new_airflow(home: Path, postgres: PostgresServer) -> LocalAirflow:

@@ -23,8 +23,9 @@ SAMPLE = "sample_parallel"
 NAMESPACE = "dask"
 POD = re.compile(r"pipeline-worker-default-[\w-]+")
 GOES_WITH_THE_CLUSTER = re.compile(
-    rf"Namespace /{NAMESPACE}|ServiceAccount {NAMESPACE}/default|ConfigMap {NAMESPACE}/kube-root-ca.crt"
-    rf"|Secret {NAMESPACE}/(default-token-\w+|pipeline-(authority|scheduler-tls|worker-tls|client-tls))"
+    rf"Namespace /({NAMESPACE}|headlamp)|ServiceAccount ({NAMESPACE}|headlamp)/default"
+    rf"|ConfigMap ({NAMESPACE}|headlamp)/kube-root-ca.crt|Secret ({NAMESPACE}|headlamp)/default-token-\w+"
+    rf"|Secret {NAMESPACE}/pipeline-(authority|scheduler-tls|worker-tls|client-tls)"
 )
 """What a cluster takes with it when AWS deletes it; here it is there for other tests."""
 

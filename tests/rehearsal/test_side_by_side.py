@@ -22,7 +22,8 @@ GONE = {"database": "delete", "keep_bucket": False}
 @pytest.fixture
 def start(stage):
     def start(name):
-        form = stage.form(cluster_name=name, workers=1, database="none", bucket=False, **FORMS[name])
+        small = {"workers": 1, "database": "none", "bucket": False, "dashboard": False}
+        form = stage.form(cluster_name=name, **small, **FORMS[name])
         return stage.client.trigger(BOOTSTRAP, form)
 
     stage.client.wait_for_dag(BOOTSTRAP)

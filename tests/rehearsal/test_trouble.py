@@ -12,8 +12,6 @@ from tests.rehearsal.trouble import AT_FIRST, ONCE_THE_FORM_IS_READ
 pytestmark = [pytest.mark.any_airflow, pytest.mark.timeout(5400)]
 
 ALL = {"database": "delete", "keep_bucket": False}
-SKIPPED_ON_PURPOSE = {"services"}
-"""Groups that the form switches off."""
 
 
 def failed(stage, run_id):
@@ -51,6 +49,6 @@ def test_what_fails_is_healed_by_clearing_it(stage, timetable):
     tell_groups(tasks)
     groups = {task.task_id.partition(".")[0] for task in tasks}
     troubled = {name.partition(".")[0] for trouble in (*AT_FIRST, *ONCE_THE_FORM_IS_READ) for name in trouble.tasks}
-    assert groups - troubled == SKIPPED_ON_PURPOSE
+    assert groups - troubled == set()
     with timetable.step("teardown"):
         stage.run(TEARDOWN, cluster_name="trouble", cluster_name_again="trouble", **ALL)

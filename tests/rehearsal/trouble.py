@@ -10,9 +10,6 @@ if TYPE_CHECKING:
 
     from tests.rehearsal.stage import Stage
 
-TRIES = 2
-"""Of each task, by the DAG: each has to fail as often as that to have failed."""
-
 
 @dataclass(frozen=True)
 class Trouble:
@@ -38,7 +35,7 @@ def denied(operation: str, *tasks: str, calls_before: int = 0) -> Trouble:
     """
 
     def begin(stage: Stage) -> None:
-        stage.aws.fail("denied", operation=operation, nth=calls_before + 1, times=TRIES * len(tasks))
+        stage.aws.fail("denied", operation=operation, nth=calls_before + 1, times=len(tasks))
 
     return Trouble(frozenset(tasks), begin)
 
@@ -53,6 +50,18 @@ def no_way_in() -> Trouble:
         stage.authenticator.is_closed = False
 
     return Trouble(frozenset({"pipeline.certificates"}), begin, mend)
+
+
+def no_charts() -> Trouble:
+    """The repository of charts is empty."""
+
+    def begin(stage: Stage) -> None:
+        (stage.charts / "index.yaml").rename(stage.charts / "later.yaml")
+
+    def mend(stage: Stage) -> None:
+        (stage.charts / "later.yaml").rename(stage.charts / "index.yaml")
+
+    return Trouble(frozenset({"services.headlamp"}), begin, mend)
 
 
 def no_way_back() -> Trouble:
@@ -86,6 +95,7 @@ AT_FIRST = (
     denied("CreateOpenIDConnectProvider", "access.oidc_provider"),
     denied("CreateAddon", "addons.coredns", "addons.metrics-server", "addons.aws-ebs-csi-driver", calls_before=3),
     no_way_in(),
+    no_charts(),
     no_way_back(),
 )
 """What is wrong before the run begins."""
