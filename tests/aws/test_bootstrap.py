@@ -45,6 +45,14 @@ def test_what_was_planned_is_built_and_nothing_is_left_to_do(simulation, start, 
     assert simulation.writes() == []
 
 
+@pytest.mark.parametrize("operation", ["GetCallerIdentity", "DescribeStacks", "CreateStack"])
+def test_what_aws_denies_is_asked_for_again_only_by_somebody(simulation, start, operation):
+    simulation.fail("denied", operation=operation)
+    with pytest.raises(AirflowFailException, match="Allow that to the credentials of aws_conn_id, and clear the task"):
+        start().run()
+    start().run()
+
+
 def test_parts_that_are_not_wanted_are_skipped_and_hold_up_nothing(simulation, start):
     run = start(database="none", bucket=False).run()
     assert {name for name in run.skipped if name.startswith(("database", "bucket"))} == {

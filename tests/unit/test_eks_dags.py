@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import ParamValidationError
 
+from airflow_eks_dask.services import SERVICES
 from tests.unit.dag_files import dag_files, parse
 
 FILES = dag_files("eks_dask_*.py")
@@ -127,6 +129,14 @@ def test_a_part_that_is_skipped_holds_up_nothing(dags):
     for task in dag.tasks:
         if task.upstream_task_ids & optional:
             assert task.trigger_rule == TriggerRule.NONE_FAILED
+
+
+@pytest.mark.parametrize("service", ["headlamp", "prometheus"])
+@pytest.mark.parametrize("given", ["", "https://charts.example.com/copies"])
+def test_charts_come_from_where_the_form_says(dags, service, given):
+    task = dags["eks_dask_bootstrap"].get_task(f"services.{service}")
+    context = {"ti": SimpleNamespace(xcom_pull=lambda task_ids: {"settings": {"charts_repository": given}})}
+    assert task.render_template(task.repository, context) == (given or SERVICES[service].repository)
 
 
 def test_what_is_left_is_looked_for_whatever_was_skipped_or_failed_unless_nothing_was_begun(dags):
