@@ -45,7 +45,7 @@ def test_what_was_planned_is_built_and_nothing_is_left_to_do(simulation, start, 
     assert simulation.writes() == []
 
 
-@pytest.mark.parametrize("operation", ["GetCallerIdentity", "DescribeStacks", "CreateStack"])
+@pytest.mark.parametrize("operation", ["DescribeStacks", "CreateStack"])
 def test_what_aws_denies_is_asked_for_again_only_by_somebody(simulation, start, operation):
     simulation.fail("denied", operation=operation)
     with pytest.raises(AirflowFailException, match="Allow that to the credentials of aws_conn_id, and clear the task"):
