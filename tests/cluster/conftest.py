@@ -79,13 +79,23 @@ def pipelines(kubernetes: Path, image: str, tmp_path_factory: pytest.TempPathFac
         yield system
 
 
+@pytest.fixture(scope="session")
+def _former_namespaces(kubernetes: Path) -> Iterator[list[str]]:
+    """Those of tests that have ended, gone in the end; each takes ten seconds and more, for which no test waits."""
+    names: list[str] = []
+    yield names
+    if names:
+        kubectl("delete", "namespace", *names, "--ignore-not-found", "--timeout=240s")
+
+
 @pytest.fixture
-def namespace(kubernetes: Path) -> Iterator[str]:
-    """A namespace of the test's own, gone afterwards."""
+def namespace(_former_namespaces: list[str]) -> Iterator[str]:
+    """A namespace of the test's own."""
     name = f"test-{uuid4().hex[:8]}"
     kubectl("create", "namespace", name)
+    _former_namespaces.append(name)
     yield name
-    kubectl("delete", "namespace", name, "--timeout=240s")
+    kubectl("delete", "namespace", name, "--wait=false")
 
 
 def kubectl(*arguments: str, text: str | None = None) -> str:
