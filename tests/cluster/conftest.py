@@ -85,7 +85,7 @@ def pipelines(kubernetes: Path, image: str, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="session")
-def _former_namespaces(kubernetes: Path) -> Iterator[list[str]]:
+def former_namespaces(kubernetes: Path) -> Iterator[list[str]]:
     """Those of tests that have ended, gone in the end; each takes ten seconds and more, for which no test waits."""
     names: list[str] = []
     yield names
@@ -94,11 +94,11 @@ def _former_namespaces(kubernetes: Path) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def namespace(_former_namespaces: list[str]) -> Iterator[str]:
+def namespace(former_namespaces: list[str]) -> Iterator[str]:
     """A namespace of the test's own."""
     name = f"test-{uuid4().hex[:8]}"
     kubectl("create", "namespace", name)
-    _former_namespaces.append(name)
+    former_namespaces.append(name)
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
 

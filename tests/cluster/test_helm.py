@@ -35,12 +35,13 @@ pytestmark = pytest.mark.any_airflow
 
 
 @pytest.fixture(scope="module")
-def namespace(kubernetes):
-    """One for all tests: it takes seconds to go away."""
+def namespace(former_namespaces):
+    """One for all tests."""
     name = f"helm-{uuid4().hex[:8]}"
     subprocess.run(["kubectl", "create", "namespace", name], check=True, timeout=60)
+    former_namespaces.append(name)
     yield name
-    subprocess.run(["kubectl", "delete", "namespace", name, "--timeout=240s"], check=True, timeout=300)
+    subprocess.run(["kubectl", "delete", "namespace", name, "--wait=false"], check=True, timeout=60)
 
 
 @pytest.fixture

@@ -371,7 +371,7 @@ Run().run(getattr(kubernetes, wanted.pop("operator"))(task_id="t", **wanted))
 
 class TestKilled:
     # More than are done between two looks.
-    MANY = 250
+    MANY = 100
 
     def killed(self, operator, kubernetes, namespace, wanted, half_done):
         """Run an operator in a process of its own, and kill that half-way."""
