@@ -8,7 +8,7 @@ AIRFLOW_OLDEST := 3.2.2
 # Releases that Airflow's own requirements admit and that break it: the DAG processor of 3.2.2 does not start.
 BREAKING := 'fastapi<0.137'
 WITH_OLDEST := VENV=.venv-$(AIRFLOW_OLDEST) AIRFLOW=$(AIRFLOW_OLDEST)
-# They wait more than they compute. Each one's output comes when it is done. Those that take longest come first.
+# Three of them keep two processors busy. Each one's output comes when it is done. Those that take longest come first.
 IN_PARALLEL := --no-print-directory --jobs 3 --output-sync=target
 TESTS := test-chaos test-embedded test-external test-unit test-aws test-dask
 OLDEST := oldest-embedded oldest-external oldest-chaos oldest-unit

@@ -81,7 +81,6 @@ PARAMS = {
     ),
 }
 
-
 FAILED = ("failed", "upstream_failed")
 
 

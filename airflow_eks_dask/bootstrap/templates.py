@@ -15,8 +15,7 @@ FORM = "preflight.form"
 
 def returned(task_id: str, *keys: str) -> str:
     """Return the template of what a task has returned, or of what is in it under these keys."""
-    path = "".join(f"[{key!r}]" for key in keys)
-    return f"{{{{ ti.xcom_pull(task_ids={task_id!r}){path} }}}}"
+    return f"{{{{ {_value(task_id, *keys)} }}}}"
 
 
 def setting(name: str) -> str:
@@ -26,7 +25,7 @@ def setting(name: str) -> str:
 
 def setting_or(name: str, otherwise: str) -> str:
     """Return the template of a setting, or of something else where it is empty."""
-    return setting(name).replace(" }}", f" or {otherwise!r} }}}}")
+    return f"{{{{ {_value(FORM, 'settings', name)} or {otherwise!r} }}}}"
 
 
 def wanted(part: Part, fields: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -51,3 +50,9 @@ def has_output(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(has_output, value.values()))
     return isinstance(value, list) and any(map(has_output, value))
+
+
+def _value(task_id: str, *keys: str) -> str:
+    """Return the expression of what a task has returned, or of what is in it under these keys."""
+    path = "".join(f"[{key!r}]" for key in keys)
+    return f"ti.xcom_pull(task_ids={task_id!r}){path}"

@@ -25,7 +25,7 @@ import psutil
 START_TIMEOUT = 120.0
 STOP_TIMEOUT = 10.0
 
-_DASK_CONFIG = {
+QUIET_CONFIG = {
     # Fifty times a second by default, for a plot.
     "distributed.admin.tick.interval": "500ms",
     # A hundred times a second by default, for another.
@@ -114,7 +114,7 @@ async def _host(control: socket.socket, workers: int, directory: Path) -> None:
     import dask
     from distributed import LocalCluster
 
-    dask.config.set(_DASK_CONFIG)
+    dask.config.set(QUIET_CONFIG)
     dask.config.update(dask.config.config, dask.config.collect())
     control.setblocking(False)
     loop = asyncio.get_running_loop()

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import threading
 from itertools import count
-from types import MappingProxyType, SimpleNamespace
+from types import SimpleNamespace
 
 import psycopg2
 import pyarrow as pa
@@ -67,7 +67,7 @@ def dag():
 def run(dag, s3, database, monkeypatch):
     """Return a function that runs all steps as the DAG does, and returns the report."""
 
-    def run_all(states=MappingProxyType({}), **params):
+    def run_all(states=None, **params):
         params = {
             "bucket": BUCKET,
             "pattern": "trips/*.parquet",
@@ -78,7 +78,7 @@ def run(dag, s3, database, monkeypatch):
             "conn_id": "sample_results",
         } | params
         dag_run = SimpleNamespace(dag_id="sample_s3_to_postgres", run_id="r")
-        ti = SimpleNamespace(get_task_states=lambda dag_id, *, task_ids, run_ids: {"r": states})
+        ti = SimpleNamespace(get_task_states=lambda dag_id, *, task_ids, run_ids: {"r": states or {}})
         monkeypatch.setattr(dag, "get_current_context", lambda: {"params": params, "dag_run": dag_run, "ti": ti})
         dag.prepare.function()
         dag.put_samples.function()

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -19,7 +21,6 @@ from tests.http_server import serving, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 CONFIG_TYPE = "application/vnd.cncf.helm.config.v1+json"
 CHART_TYPE = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
@@ -49,18 +50,16 @@ def repository(directory: Path, *charts: str | Path) -> Iterator[str]:
 
 @contextmanager
 def services(directory: Path) -> Iterator[str]:
-    """Serve charts in ``repository/`` that are called as those of cluster services, and only show their values."""
-    charts = []
-    for service in SERVICES.values():
-        chart = directory / service.chart
-        (chart / "templates").mkdir(parents=True)
-        (chart / "templates" / "show.yaml").write_text(SHOW)
-        about = {"apiVersion": "v2", "name": service.chart, "version": service.version}
-        (chart / "Chart.yaml").write_text(yaml.safe_dump(about))
-        charts.append(chart)
-    (directory / "repository").mkdir()
-    with repository(directory / "repository", *charts) as address:
-        yield address
+    """Serve charts that are called as those of cluster services, and only show their values; return the address."""
+    with TemporaryDirectory() as sources:
+        charts = [Path(sources, service.chart) for service in SERVICES.values()]
+        for chart, service in zip(charts, SERVICES.values(), strict=True):
+            (chart / "templates").mkdir(parents=True)
+            (chart / "templates" / "show.yaml").write_text(SHOW)
+            about = {"apiVersion": "v2", "name": service.chart, "version": service.version}
+            (chart / "Chart.yaml").write_text(yaml.safe_dump(about))
+        with repository(directory, *charts) as address:
+            yield address
 
 
 @contextmanager

@@ -96,9 +96,20 @@ def former_namespaces(kubernetes: Path) -> Iterator[list[str]]:
 @pytest.fixture
 def namespace(former_namespaces: list[str]) -> Iterator[str]:
     """A namespace of the test's own."""
+    with new_namespace(former_namespaces) as name:
+        yield name
+
+
+@contextmanager
+def new_namespace(former: list[str]) -> Iterator[str]:
+    """
+    Have a namespace that nothing else has; return its name.
+
+    :param former: Those to be gone in the end; it is added.
+    """
     name = f"test-{uuid4().hex[:8]}"
     kubectl("create", "namespace", name)
-    former_namespaces.append(name)
+    former.append(name)
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
 

@@ -23,6 +23,7 @@ from airflow_eks_dask.helm.errors import HelmError, HelmStoppedError
 from airflow_eks_dask.hooks.kubernetes import KubernetesCluster
 from airflow_eks_dask.operators import helm as operators
 from tests.cluster import chart_servers
+from tests.cluster.conftest import new_namespace
 from tests.conftest import eventually
 
 CHARTS = Path(__file__).with_name("charts")
@@ -37,11 +38,8 @@ pytestmark = pytest.mark.any_airflow
 @pytest.fixture(scope="module")
 def namespace(former_namespaces):
     """One for all tests."""
-    name = f"helm-{uuid4().hex[:8]}"
-    subprocess.run(["kubectl", "create", "namespace", name], check=True, timeout=60)
-    former_namespaces.append(name)
-    yield name
-    subprocess.run(["kubectl", "delete", "namespace", name, "--wait=false"], check=True, timeout=60)
+    with new_namespace(former_namespaces) as name:
+        yield name
 
 
 @pytest.fixture

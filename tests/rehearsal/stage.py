@@ -143,19 +143,10 @@ def running(directory: Path, postgres: PostgresServer, image: str) -> Iterator[S
         api.start()
         client = stack.enter_context(airflow.client(login=("admin", passwords["admin"])))
         add_connections(client, airflow, aws, passwords["admin"])
-        charts_address = stack.enter_context(chart_servers.services(directory / "charts"))
-        yield Stage(
-            airflow,
-            client,
-            passwords,
-            api,
-            aws,
-            Authenticator(aws),
-            kubeconfig,
-            image,
-            directory / "charts" / "repository",
-            charts_address,
-        )
+        charts = directory / "charts"
+        charts.mkdir()
+        address = stack.enter_context(chart_servers.services(charts))
+        yield Stage(airflow, client, passwords, api, aws, Authenticator(aws), kubeconfig, image, charts, address)
 
 
 def new_airflow(home: Path, postgres: PostgresServer) -> LocalAirflow:

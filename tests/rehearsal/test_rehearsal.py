@@ -22,9 +22,10 @@ pytestmark = [pytest.mark.any_airflow, pytest.mark.timeout(5400)]
 SAMPLE = "sample_parallel"
 NAMESPACE = "dask"
 POD = re.compile(r"pipeline-worker-default-[\w-]+")
+NAMESPACES = f"({NAMESPACE}|headlamp)"
 GOES_WITH_THE_CLUSTER = re.compile(
-    rf"Namespace /({NAMESPACE}|headlamp)|ServiceAccount ({NAMESPACE}|headlamp)/default"
-    rf"|ConfigMap ({NAMESPACE}|headlamp)/kube-root-ca.crt|Secret ({NAMESPACE}|headlamp)/default-token-\w+"
+    rf"Namespace /{NAMESPACES}|ServiceAccount {NAMESPACES}/default|ConfigMap {NAMESPACES}/kube-root-ca.crt"
+    rf"|Secret {NAMESPACES}/default-token-\w+"
     rf"|Secret {NAMESPACE}/pipeline-(authority|scheduler-tls|worker-tls|client-tls)"
 )
 """What a cluster takes with it when AWS deletes it; here it is there for other tests."""
