@@ -65,7 +65,7 @@ test-cluster: $(VENV)/.installed ## Tests in a real Kubernetes cluster, the one 
 test-browser: $(VENV)/.installed ## Tests of the page in Airflow's UI, in a real Chromium (pictures of docs anew: BROWSER=--screenshots)
 	$(BIN)/python -m pytest tests/browser $(BROWSER)
 
-rehearsal: $(VENV)/.installed ## Build, use and remove a cluster as users do, in a browser; only AWS is simulated (options: REHEARSAL="-k all")
+rehearsal: $(VENV)/.installed ## Build, use and remove a cluster as users do, in a browser; simulated are AWS and Headlamp (options: REHEARSAL="-k all")
 	$(BIN)/python -m pytest --timeout 5400 --capture no tests/rehearsal $(REHEARSAL)
 
 chaos: $(VENV)-benchmark/.installed ## Break everything, CeleryExecutor too, and write what came of it into docs/faults.md
