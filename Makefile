@@ -10,15 +10,17 @@ BREAKING := 'fastapi<0.137'
 WITH_OLDEST := VENV=.venv-$(AIRFLOW_OLDEST) AIRFLOW=$(AIRFLOW_OLDEST)
 # Three of them keep two processors busy. Each one's output comes when it is done. Those that take longest come first.
 IN_PARALLEL := --no-print-directory --jobs 3 --output-sync=target
-TESTS := test-chaos test-embedded test-external test-unit test-aws test-dask
+NEWEST := test-chaos test-embedded test-external test-unit test-aws test-dask
 OLDEST := oldest-embedded oldest-external oldest-chaos oldest-unit
+ALL := test-kubernetes $(NEWEST) sweep $(OLDEST) test-browser test-chart
+TESTS := $(NEWEST)
 # Processes of tests that only compute; beside others, one.
 PROCESSES := auto
 
 EXTRA := test,docs
 
 .DEFAULT_GOAL := help
-.PHONY: $(OLDEST) install-oldest help demo test test-unit test-aws test-embedded test-external test-dask test-chaos test-oldest test-chart test-cluster test-browser rehearsal sweep policy lint types docs build constraints benchmark clean chaos
+.PHONY: $(OLDEST) install-oldest help demo test test-unit test-aws test-embedded test-external test-dask test-chaos test-oldest test-chart test-cluster test-kubernetes test-browser rehearsal sweep policy lint types docs build constraints benchmark clean chaos
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -26,8 +28,8 @@ help: ## Show the targets
 demo: $(VENV)/.installed ## Run Airflow on an embedded Dask cluster and a sample pipeline on it (options: DEMO="--keep")
 	$(BIN)/airflow eks-dask demo $(DEMO)
 
-test: $(VENV)/.installed ## All tests but those of the chart and in a cluster, with the newest Airflow (more: ALSO="oldest-unit")
-	$(MAKE) $(IN_PARALLEL) PROCESSES=1 $(TESTS) $(ALSO)
+test: $(VENV)/.installed ## Tests that need neither a cluster nor a browser, with the newest Airflow (all there are: TESTS='$$(ALL)')
+	$(MAKE) $(IN_PARALLEL) PROCESSES=1 $(TESTS)
 
 test-unit: $(VENV)/.installed ## Fast tests
 	$(BIN)/python -m pytest -n $(PROCESSES) tests/unit $(UNIT)
@@ -59,14 +61,18 @@ install-oldest:
 test-chart: $(VENV)/.installed ## Tests of the Helm chart that need no cluster; Helm comes from PyPI
 	$(BIN)/python -m pytest tests/chart
 
-test-cluster: $(VENV)/.installed ## Tests in a real Kubernetes cluster, the one that KUBECONFIG names (all events: CHAOS=--long)
-	$(BIN)/python -m pytest --timeout 2400 tests/cluster $(CHAOS)
+test-cluster: $(VENV)/.installed ## Tests in a real Kubernetes cluster, the one that KUBECONFIG names (all events: EVENTS=--long)
+	$(BIN)/python -m pytest --timeout 2400 tests/cluster $(EVENTS)
 
 test-browser: $(VENV)/.installed ## Tests of the page in Airflow's UI, in a real Chromium (pictures of docs anew: BROWSER=--screenshots)
 	$(BIN)/python -m pytest tests/browser $(BROWSER)
 
 rehearsal: $(VENV)/.installed ## Build, use and remove a cluster as users do, in a browser; simulated are AWS and Headlamp (options: REHEARSAL="-k all")
 	$(BIN)/python -m pytest --timeout 5400 --capture no tests/rehearsal $(REHEARSAL)
+
+test-kubernetes: ## Both that take a Kubernetes cluster, one after the other
+	$(MAKE) test-cluster
+	$(MAKE) rehearsal
 
 chaos: $(VENV)-benchmark/.installed ## Break everything, CeleryExecutor too, and write what came of it into docs/faults.md
 	$(VENV)-benchmark/bin/python -m tests.chaos --long --executor dask --executor celery --output docs/faults.md

@@ -37,7 +37,7 @@ def verdicts(request: pytest.FixtureRequest) -> Iterator[list[Verdict]]:
     come: list[Verdict] = []
     yield come
     if request.config.getoption("--table"):
-        command = 'make test-cluster CHAOS="--long --table"'
+        command = 'make test-cluster EVENTS="--long --table"'
         report.write(TABLE, come, seed=SEED, command=command, name="events")
 
 
