@@ -28,7 +28,7 @@ help: ## Show the targets
 demo: $(VENV)/.installed ## Run Airflow on an embedded Dask cluster and a sample pipeline on it (options: DEMO="--keep")
 	$(BIN)/airflow eks-dask demo $(DEMO)
 
-test: $(VENV)/.installed ## Tests that need neither a cluster nor a browser, with the newest Airflow (all there are: TESTS='$$(ALL)')
+test: $(VENV)/.installed ## Tests that need neither a cluster nor a browser, with the newest Airflow (all there are: TESTS='$(ALL)')
 	$(MAKE) $(IN_PARALLEL) PROCESSES=1 $(TESTS)
 
 test-unit: $(VENV)/.installed ## Fast tests
