@@ -83,11 +83,16 @@ def _run_workload_3_2(workload: Any) -> None:
         raise TypeError(f"Airflow {AIRFLOW_VERSION} gave a workload of a kind unknown to it: {type(workload).__name__}")
 
 
+def is_task(workload: Any) -> bool:
+    """Return whether a workload is a task, and not a callback or a test of a connection."""
+    return hasattr(workload, "ti")
+
+
 def workload_key(workload: Any) -> Any:
     """Return the key by which Airflow's executors know a workload."""
     if HAS_RUN_WORKLOAD:
         return workload.key
-    return workload.ti.key if hasattr(workload, "ti") else workload.callback.id
+    return workload.ti.key if is_task(workload) else workload.callback.id
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ class Description:
 
 def describe_workload(workload: Any) -> Description:
     """Return what an executor needs to know of a workload."""
-    if hasattr(workload, "ti"):
+    if is_task(workload):
         ti = workload.ti
         mapped = f"[{ti.map_index}]" if ti.map_index >= 0 else ""
         return Description(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROW_TIMEOUT = 900.0
 # Without a process that starts or ends, in seconds; and how long to wait for that.
-QUIET = 1.0
+QUIET = 3.0
 SETTLE_TIMEOUT = 60.0
 # The mapped row has one task more, which tells what is mapped over.
 _MEASURED = """

@@ -96,11 +96,14 @@ def describe() -> dict[str, Any]:
     }
 
 
-def run(payload: bytes) -> None:
+def run(payload: bytes) -> bool:
     """
     Run a workload to its end, in this process and its children.
 
     :param payload: The workload as JSON.
+    :return: Whether this process may run another: only after a task, whose code runs in a child.
     :raises Exception: Its supervisor could not do its work. The failure of a task is none: the API server is told.
     """
-    compat.run_workload(compat.parse_workload(payload))
+    workload = compat.parse_workload(payload)
+    compat.run_workload(workload)
+    return compat.is_task(workload)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
+import logging
 import signal
 import socket
 import subprocess
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from airflow_eks_dask.worker.protocol import WorkerOptions
 
+log = logging.getLogger(__name__)
+
 START_TIMEOUT = 120.0
 """Seconds the launcher may take to import Airflow: long, for a cold disk and a machine with much to do."""
 
@@ -31,7 +33,8 @@ class RunningWorkload:
     """
     A workload handed to the launcher.
 
-    :param pid: Of the workload process, and so of its session.
+    :param pid: Of the workload process, and so of its session. Only the launcher may send it signals: it knows whether
+        that process has gone on to another workload.
     :param end_reason: Why it was asked to end, if it was.
     """
 
@@ -166,7 +169,7 @@ class LauncherProcess:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                socket.send_fds(self._control, [b"W"], [theirs.fileno()])
+                socket.send_fds(self._control, [_order("run", key)], [theirs.fileno()])
             reader, writer = await asyncio.open_connection(sock=ours)
             try:
                 writer.write(len(payload).to_bytes(8, "big") + payload)
@@ -183,11 +186,9 @@ class LauncherProcess:
         async for line in reader:
             message: dict[str, Any] = json.loads(line)
             reason = message.get("reason", reason)
-            exit_code = message.get("exit", exit_code)
-            if "pid" in message:
-                workload.pid = message["pid"]
-                if workload.end_reason is not None:
-                    self._signal(workload, signal.SIGTERM)
+            workload.pid = message.get("pid", workload.pid)
+            if (exit_code := message.get("exit")) is not None:
+                break
         if exit_code is None and workload.pid is not None:
             await asyncio.to_thread(sessions.kill, workload.pid)
         return explain(exit_code, reason, workload.end_reason)
@@ -206,16 +207,16 @@ class LauncherProcess:
         if workload is None or workload.end_reason is not None:
             return
         workload.end_reason = reason
-        self._signal(workload, signal.SIGTERM)
+        self._tell("end", key)
         await asyncio.sleep(grace)
-        if self.running.get(key) is workload and workload.pid is not None:
-            await asyncio.to_thread(sessions.kill, workload.pid)
+        if self.running.get(key) is workload:
+            self._tell("kill", key)
 
-    @staticmethod
-    def _signal(workload: RunningWorkload, number: signal.Signals) -> None:
-        if workload.pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(workload.pid, number)
+    def _tell(self, order: str, key: str) -> None:
+        try:
+            self._control.send(_order(order, key))
+        except OSError as error:
+            log.error("The launcher could not be told to %s a workload: %s", order, error)
 
     async def close(self, reason: str | None = None) -> None:
         """
@@ -231,6 +232,10 @@ class LauncherProcess:
         await asyncio.to_thread(self._process.wait)
         for pid in pids:
             await asyncio.to_thread(sessions.kill, pid)
+
+
+def _order(order: str, key: str) -> bytes:
+    return json.dumps({order: key}).encode() + b"\n"
 
 
 def _memory(pid: int) -> int | None:

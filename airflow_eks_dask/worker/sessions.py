@@ -33,11 +33,17 @@ def members(session: int) -> list[int]:
     return found
 
 
-def kill(session: int) -> None:
-    """End all processes of a session at once (SIGKILL)."""
+def kill(session: int, *, but_leader: bool = False) -> None:
+    """
+    End all processes of a session at once (SIGKILL).
+
+    :param session: The session's id, which is the process id of its leader.
+    :param but_leader: Whether that goes on.
+    """
+    spared = session if but_leader else None
     # A process may fork while the list is read: go on until a list is empty.
     for _ in range(10):
-        pids = [pid for pid in members(session) if not _is_zombie(pid)]
+        pids = [pid for pid in members(session) if pid != spared and not _is_zombie(pid)]
         if not pids:
             return
         for pid in pids:

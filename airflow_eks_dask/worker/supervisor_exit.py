@@ -25,7 +25,13 @@ class _ProcessEnd:
         return self._descriptor
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def __del__(self) -> None:
+        # The supervisor closes it only when it hears of the end from here first.
+        self.close()
 
 
 def watch_task_processes() -> None:

@@ -1,9 +1,9 @@
 """
-What a process forked for one workload does.
+What a process forked for workloads does: one after the other, it runs those that the launcher hands it.
 
-The payload comes through a socket and never shows in an argument list, the environment or a log. What is not an
-error of the task itself but of its surroundings (the API server refuses the start, the DAG bundle is missing) goes
-back through the same socket as a reason.
+A payload comes through a socket and never shows in an argument list, the environment or a log. What is not an error of
+the task itself but of its surroundings (the API server refuses the start, the DAG bundle is missing) goes back through
+the same socket as a reason, and the process ends: only one in which all went well runs another workload.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
@@ -18,47 +19,75 @@ from typing import TYPE_CHECKING, NoReturn
 from airflow_eks_dask.worker import sessions
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
+
+NEXT, LAST = b"n", b"l"
+"""What the launcher is told when a workload is done: that another may come, or that none may."""
+
+WORKLOADS = 50
+"""How many one process runs: whatever they leave in its memory goes with it."""
 
 _REASON_LIMIT = 1_000
 
 
-def main(channel: socket.socket, launcher: int, run: Callable[[bytes], None]) -> NoReturn:
+def main(link: socket.socket, launcher: int, run: Callable[[bytes], bool]) -> NoReturn:
     """
-    Run the workload that arrives on a channel, then exit.
+    Run workloads until there is none or this process may run no more, then exit.
 
-    :param channel: Gives the payload, preceded by its length in 8 bytes; takes a JSON line if something goes wrong.
+    :param link: Gives the channel of each workload; takes a byte when it is done. A channel gives the payload, preceded
+        by its length in 8 bytes, and takes a JSON line if something goes wrong.
     :param launcher: Process id of the launcher that forked this process.
-    :param run: Runs a payload; an exception is the reason why it failed.
+    :param run: Runs a payload; returns whether this process may run another. An exception is the reason why it failed.
     """
     status = 1
+    # What belongs to this process and not to the task that its supervisor forks.
+    own = [link]
     try:
         os.setsid()
         sessions.die_with_parent()
         if os.getppid() != launcher:
             os._exit(1)  # it died between the fork and here, when nothing could tell us
-        _bind_task_to_this_process()
-        _seed_numpy()
+        _prepare_tasks(own)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
-        run(_receive(channel))
+        _run_all(own, run)
         status = 0
     except BaseException as error:  # noqa: BLE001 - the last frame of this process: whatever comes is told
         traceback.print_exc()
-        _tell(channel, error)
+        _tell(own[-1], error)
     finally:
         os._exit(status)
 
 
-def _bind_task_to_this_process() -> None:
-    """Let the task process, which the supervisor forks from here, die when the supervisor is killed."""
+def _run_all(own: list[socket.socket], run: Callable[[bytes], bool]) -> None:
+    link = own[0]
+    for left in reversed(range(WORKLOADS)):
+        data, descriptors, _, _ = socket.recv_fds(link, 1, 1)
+        if not data:
+            return
+        channel = socket.socket(fileno=descriptors[0])
+        own.append(channel)
+        _seed_numpy()
+        may_go_on = run(_receive(channel)) and left > 0
+        own.remove(channel)
+        channel.close()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()  # else the next task would have it, too
+        link.sendall(NEXT if may_go_on else LAST)
+        if not may_go_on:
+            return
+
+
+def _prepare_tasks(own: list[socket.socket]) -> None:
+    """Let the task process, which the supervisor forks from here, die when that is killed, and take nothing along."""
     supervisor = os.getpid()
 
     def in_child() -> None:
         if os.getppid() == supervisor:
             sessions.die_with_parent()
+            for each in own:
+                each.close()
 
     os.register_at_fork(after_in_child=in_child)
 

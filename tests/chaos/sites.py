@@ -82,8 +82,8 @@ class DaskSite(Site):
         return [parent for launcher in self.launchers() if (parent := launcher.parent())]
 
     def supervisors(self) -> list[psutil.Process]:
-        """Return the processes of the workloads that run."""
-        return [supervisor for launcher in self.launchers() for supervisor in launcher.children()]
+        """Return the processes of the workloads that run a task."""
+        return [each for launcher in self.launchers() for each in launcher.children() if each.children()]
 
     def unsettled(self) -> str:
         try:

@@ -21,7 +21,7 @@ def describe() -> dict:
     return {"queues": queues.split(",") if queues else [], "log_folder": str(Path.cwd() / "logs")}
 
 
-def run(payload: bytes) -> None:
+def run(payload: bytes) -> bool:
     """Do one thing, in this process or in children of it."""
     order = json.loads(payload)
     mark(order, "started")
@@ -41,6 +41,8 @@ def run(payload: bytes) -> None:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
             while not Path(order["until"]).exists():
                 time.sleep(0.02)
+        case "exit":
+            os._exit(0)
         case "random":
             import numpy as np
 
@@ -51,6 +53,7 @@ def run(payload: bytes) -> None:
             with airflow_eks_dask.get_client() as client:
                 mark(order, "result", client.submit(sum, [1, 2, 3]).result(timeout=60))
     mark(order, "ended")
+    return True
 
 
 def mark(order: dict, what: str, value: object = None) -> None:

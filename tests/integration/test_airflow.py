@@ -76,6 +76,18 @@ class TestInsideATask:
         run_id = system.run("probe_compute")
         assert system.returned("probe_compute", run_id, "compute") == 45
 
+    def test_it_has_a_process_of_its_own_though_its_supervisor_had_others(self, system):
+        run_id = system.run("probe_traces")
+        names = [task.task_id for task in system.client.task_instances("probe_traces", run_id)]
+        seen = [system.returned("probe_traces", run_id, name) for name in names]
+        for value in ("pid", "random"):
+            assert len({each[value] for each in seen}) == len(names)
+        assert len({each["supervisor"] for each in seen}) < len(names)
+        assert [each["before"] for each in seen] == [None] * len(names)
+        for name in names:
+            log = system.client.task_log("probe_traces", run_id, name)
+            assert re.findall(r"said by (\w+)", log) == [name], log
+
     def test_no_token_and_no_payload_shows(self, system, tmp_path):
         run_id = system.trigger("probe_wait", directory=str(tmp_path))
         eventually((tmp_path / "pid").exists, what="the task runs")

@@ -97,6 +97,28 @@ def compute() -> int:
         return client.submit(sum, range(10)).result(timeout=60)
 
 
+@task
+def leave_traces() -> dict:
+    """Leave traces in this process; return whose process it is, and what there was before."""
+    import numpy as np
+
+    me = get_current_context()["ti"].task_id
+    before = os.environ.get("LEFT_BY")
+    os.environ["LEFT_BY"] = me
+    print(f"said by {me}")
+    return {"pid": os.getpid(), "supervisor": os.getppid(), "before": before, "random": np.random.random()}
+
+
+@dag(schedule=None)
+def probe_traces() -> None:
+    """Run more tasks that leave traces than there are slots."""
+    for number in range(12):
+        leave_traces.override(task_id=f"task_{number}_")()
+
+
+probe_traces()
+
+
 def define(operator: Callable[[], object]) -> None:
     """Define a DAG of one task, named after it."""
 
