@@ -16,6 +16,8 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
+import psutil
+
 from airflow_eks_dask.worker import sessions
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ def _run_all(own: list[socket.socket], run: Callable[[bytes], bool]) -> None:
         channel = socket.socket(fileno=descriptors[0])
         own.append(channel)
         _seed_numpy()
-        may_go_on = run(_receive(channel)) and left > 0
+        # The supervisor of the next task forks, which is safe with one thread only.
+        may_go_on = run(_receive(channel)) and left > 0 and psutil.Process().num_threads() == 1
         own.remove(channel)
         channel.close()
         for stream in (sys.stdout, sys.stderr):

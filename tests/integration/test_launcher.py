@@ -162,6 +162,12 @@ def test_a_process_in_which_something_went_wrong_runs_no_other(launcher: Launche
     assert failed.pid not in {launcher.run().pid for _ in range(3)}
 
 
+def test_a_process_with_a_thread_more_runs_no_other(launcher: Launcher):
+    workload = launcher.run("start a thread")
+    assert workload.exit_code == 0
+    assert workload.pid not in {launcher.run().pid for _ in range(3)}
+
+
 def test_one_that_was_asked_to_end_runs_no_other_though_it_ended_well(launcher: Launcher):
     workload = launcher.start("sleep", stubborn=True)
     workload.child()
