@@ -38,6 +38,8 @@ from tests.aws.eks import models as eks
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+log = logging.getLogger("tests.aws.server")
+
 CONTROL = "/_simulation/"
 HANG = 0.01
 """Seconds that a call hangs which is never answered."""
@@ -84,13 +86,20 @@ class Gateway:
         elif call.service == "pricing":
             response = Response(json.dumps({"FormatVersion": "aws_v1", "PriceList": []}), mimetype="application/json")
         elif kind != "timeout":
-            response = Response.from_app(self._aws, environ, buffered=True)
+            response = self._ask_moto(environ)
         if kind not in faults.CUT:
             self._calls.append(replace(call, status=response.status_code))
             return response
         self._calls.append(replace(call, status=0))
         self._caller_is_gone = kind == "killed"
         return self._cut(environ)
+
+    def _ask_moto(self, environ: dict[str, Any]) -> Response:
+        try:
+            return Response.from_app(self._aws, environ, buffered=True)
+        except NotImplementedError as error:
+            log.warning("moto: %s", error)
+            return Response(str(error), 500)
 
     def _cut(self, environ: dict[str, Any]) -> Response:
         time.sleep(HANG)

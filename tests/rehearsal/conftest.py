@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _quiet() -> None:
-    """What the simulation lacks it tells whoever asks; here, the timetable is to be read."""
-    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
 
 
 @pytest.fixture(scope="session")
