@@ -10,6 +10,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+import psutil
 import pytest
 
 if TYPE_CHECKING:
@@ -48,3 +49,11 @@ def eventually(look: Callable[[], T], *, timeout: float = PATIENCE, what: str = 
         # Who looks at Airflow takes time from what is waited for.
         pause = min(pause * 1.2, 0.5)
     return value
+
+
+def is_running(pid: int) -> bool:
+    """Return whether there is a process of that id which has not ended."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from airflow_eks_dask.worker.workload_process import WORKLOADS
-from tests.conftest import PATIENCE, eventually
+from tests.conftest import PATIENCE, eventually, is_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,13 +107,6 @@ def launcher(tmp_path: Path) -> Iterator[Launcher]:
     launcher = Launcher(tmp_path)
     yield launcher
     launcher.close()
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def reused(launcher: Launcher) -> Workload:

@@ -19,7 +19,7 @@ from airflow_eks_dask.executors.in_flight import Ask
 from airflow_eks_dask.executors.settings import DaskSettings
 from airflow_eks_dask.provider_info import OPTIONS
 from airflow_eks_dask.worker.protocol import Capacity, Outcome, Submission, WorkerOptions
-from tests.conftest import eventually
+from tests.conftest import eventually, is_running
 from tests.integration.cluster import DaskCluster
 
 if TYPE_CHECKING:
@@ -189,13 +189,7 @@ def breakable(dask, start):
 
 
 def gone(*pids: int) -> bool:
-    def alive(pid: int) -> bool:
-        try:
-            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-
-    return not any(alive(pid) for pid in pids)
+    return not any(is_running(pid) for pid in pids)
 
 
 def launcher_of(workload: int) -> psutil.Process:
@@ -225,7 +219,7 @@ def test_a_workload_has_a_process_and_session_of_its_own_and_shows_nothing(execu
     assert launcher.num_threads() == 1
     executor.let_go("k")
     assert executor.wait_for_end("k").success
-    assert gone(child)
+    eventually(lambda: gone(child), what="what it has left running is gone")
 
 
 def test_a_waiting_workload_starts_when_a_slot_is_free_by_priority(executor):
@@ -274,7 +268,7 @@ def test_revoking_ends_the_whole_group_and_frees_the_slot(executor, stubborn):
     pids = executor.wait_until_running("k")
     executor.link.revoke([executor.name("k")])
     assert executor.wait_for_end("k").reason == "ended at Airflow's request"
-    assert gone(*pids)
+    eventually(lambda: gone(*pids), what="its processes are gone")
     executor.capacity(free=2)
 
 

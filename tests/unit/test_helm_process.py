@@ -10,13 +10,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from airflow_eks_dask.helm import process as process_module
 from airflow_eks_dask.helm.errors import HelmStoppedError
 from airflow_eks_dask.helm.process import Process
-from tests.conftest import eventually
+from tests.conftest import eventually, is_running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,13 +24,6 @@ if TYPE_CHECKING:
 def run(process: Process, code: str, **options):
     options = {"environment": dict(os.environ), "timeout": 60, **options}
     return process.run([sys.executable, "-c", code], **options)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def read_pid(file: Path) -> int:
@@ -90,7 +82,7 @@ def test_out_of_time_it_is_ended_with_all_it_started(tmp_path):
     with pytest.raises(HelmStoppedError, match=r"ended after 2 s\. almost"):
         run(Process(), code, timeout=2)
     pid = read_pid(child)
-    eventually(lambda: not is_alive(pid), what="the end of a child")
+    eventually(lambda: not is_running(pid), what="the end of a child")
 
 
 def test_stop_ends_it_gently(tmp_path):
@@ -108,7 +100,7 @@ def test_stop_ends_it_gently(tmp_path):
         run(process, code)
     stopper.join()
     assert asked.exists()
-    assert not is_alive(read_pid(ready))
+    assert not is_running(read_pid(ready))
     with pytest.raises(HelmStoppedError):
         run(process, "print()")
 
@@ -126,7 +118,7 @@ def test_stop_ends_what_does_not_listen(tmp_path, monkeypatch):
     with pytest.raises(HelmStoppedError):
         run(process, code)
     stopper.join()
-    assert not is_alive(read_pid(ready))
+    assert not is_running(read_pid(ready))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
@@ -140,9 +132,9 @@ def test_it_ends_with_a_task_that_is_killed(tmp_path):
     parent = subprocess.Popen([sys.executable, "-c", task])
     try:
         pid = read_pid(ready)
-        assert is_alive(pid)
+        assert is_running(pid)
         parent.send_signal(signal.SIGKILL)
-        eventually(lambda: not is_alive(pid), what="the end of a process whose parent was killed")
+        eventually(lambda: not is_running(pid), what="the end of a process whose parent was killed")
     finally:
         parent.kill()
         parent.wait()
@@ -182,4 +174,4 @@ def test_a_callback_that_fails_leaves_nothing_running(tmp_path):
 
     with pytest.raises(ValueError, match="x"):
         run(Process(), code, on_output=fail)
-    assert not is_alive(read_pid(ready))
+    assert not is_running(read_pid(ready))

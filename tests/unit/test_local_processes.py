@@ -6,10 +6,10 @@ import subprocess
 import sys
 import time
 
-import psutil
 import pytest
 
 from airflow_eks_dask.local.processes import ProcessSet, tail
+from tests.conftest import is_running
 
 pytestmark = pytest.mark.any_airflow
 
@@ -42,13 +42,6 @@ def ids_in(log_file):
     raise AssertionError(f"no process ids: {tail(log_file)}")
 
 
-def alive(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def wait_until(condition, timeout=30):
     deadline = time.monotonic() + timeout
     while not condition():
@@ -60,9 +53,9 @@ def test_close_ends_children_that_refuse_and_grandchildren_that_left(tmp_path):
     with ProcessSet() as processes:
         processes.start("stubborn", [sys.executable, "-c", STUBBORN], log_file=tmp_path / "log", env=dict(os.environ))
         pids = ids_in(tmp_path / "log")
-        assert all(map(alive, pids))
+        assert all(map(is_running, pids))
         processes.close(grace=0.2)
-    assert not any(map(alive, pids))
+    assert not any(map(is_running, pids))
 
 
 def test_all_end_when_their_owner_is_killed(tmp_path):
@@ -70,11 +63,11 @@ def test_all_end_when_their_owner_is_killed(tmp_path):
     owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)])
     try:
         pids = ids_in(tmp_path / "log")
-        assert all(map(alive, pids))
+        assert all(map(is_running, pids))
     finally:
         owner.kill()
         owner.wait(timeout=10)
-    wait_until(lambda: not any(map(alive, pids)))
+    wait_until(lambda: not any(map(is_running, pids)))
     wait_until(lambda: not (tmp_path / "data").exists())
 
 
