@@ -186,7 +186,7 @@ class Launcher:
             return
         except ConnectionError:
             said = b""
-        if said:
+        if said in (workload_process.NEXT, workload_process.LAST):
             # The workload is done, but what it has left running is not.
             sessions.kill(process.pid, but_leader=True)
             self._ended(process, {"exit": 0})

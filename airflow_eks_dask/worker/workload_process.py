@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 import psutil
@@ -57,7 +58,8 @@ def main(link: socket.socket, launcher: int, run: Callable[[bytes], bool]) -> No
         status = 0
     except BaseException as error:  # noqa: BLE001 - the last frame of this process: whatever comes is told
         traceback.print_exc()
-        _tell(own[-1], error)
+        for channel in own[1:]:
+            _tell(channel, error)
     finally:
         os._exit(status)
 
@@ -75,11 +77,17 @@ def _run_all(own: list[socket.socket], run: Callable[[bytes], bool]) -> None:
         may_go_on = run(_receive(channel)) and left > 0 and psutil.Process().num_threads() == 1
         own.remove(channel)
         channel.close()
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()  # else the next task would have it, too
+        _flush()
         link.sendall(NEXT if may_go_on else LAST)
         if not may_go_on:
             return
+
+
+def _flush() -> None:
+    """Write what was printed: the next task would have it in its memory, and write it too."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
 
 
 def _prepare_tasks(own: list[socket.socket]) -> None:

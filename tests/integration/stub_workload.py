@@ -44,6 +44,8 @@ def run(payload: bytes) -> bool:
                 time.sleep(0.02)
         case "start a thread":
             threading.Thread(target=time.sleep, args=[60], daemon=True).start()
+        case "close the output":
+            sys.stdout.close()
         case "exit":
             os._exit(0)
         case "random":

@@ -155,6 +155,11 @@ def test_a_process_in_which_something_went_wrong_runs_no_other(launcher: Launche
     assert failed.pid not in {launcher.run().pid for _ in range(3)}
 
 
+def test_what_a_workload_does_to_its_output_does_not_make_it_fail(launcher: Launcher):
+    assert launcher.run("close the output").exit_code == 0
+    assert launcher.run().exit_code == 0
+
+
 def test_a_process_with_a_thread_more_runs_no_other(launcher: Launcher):
     workload = launcher.run("start a thread")
     assert workload.exit_code == 0
