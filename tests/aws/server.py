@@ -73,7 +73,12 @@ class Gateway:
             CLOCK.tick()
             if call is None:
                 return self._aws(environ, start_response)
-            return self._serve(call, environ)(environ, start_response)
+            try:
+                response = self._serve(call, environ)
+            except NotImplementedError as error:
+                log.warning("moto: %s", error)
+                response = Response(str(error), 500)
+            return response(environ, start_response)
 
     def _serve(self, call: Call, environ: dict[str, Any]) -> Callable[..., Iterable[bytes]]:
         if self._caller_is_gone:
@@ -86,20 +91,13 @@ class Gateway:
         elif call.service == "pricing":
             response = Response(json.dumps({"FormatVersion": "aws_v1", "PriceList": []}), mimetype="application/json")
         elif kind != "timeout":
-            response = self._ask_moto(environ)
+            response = Response.from_app(self._aws, environ, buffered=True)
         if kind not in faults.CUT:
             self._calls.append(replace(call, status=response.status_code))
             return response
         self._calls.append(replace(call, status=0))
         self._caller_is_gone = kind == "killed"
         return self._cut(environ)
-
-    def _ask_moto(self, environ: dict[str, Any]) -> Response:
-        try:
-            return Response.from_app(self._aws, environ, buffered=True)
-        except NotImplementedError as error:
-            log.warning("moto: %s", error)
-            return Response(str(error), 500)
 
     def _cut(self, environ: dict[str, Any]) -> Response:
         time.sleep(HANG)

@@ -6,11 +6,14 @@ import os
 import shlex
 import subprocess
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+
+from tests.conftest import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,8 +113,15 @@ def new_namespace(former: list[str]) -> Iterator[str]:
     name = f"test-{uuid4().hex[:8]}"
     kubectl("create", "namespace", name)
     former.append(name)
+    eventually(partial(takes_pods, name), what=f"pods are taken in namespace {name}")
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
+
+
+def takes_pods(namespace: str) -> bool:
+    """Return whether a namespace takes pods: a new one does not, until it has a service account with a token."""
+    pod = ["run", "any", "--image", "local/pause", "--dry-run=server", "--namespace", namespace]
+    return subprocess.run(["kubectl", *pod], capture_output=True, timeout=60, check=False).returncode == 0
 
 
 def kubectl(*arguments: str, text: str | None = None) -> str:
