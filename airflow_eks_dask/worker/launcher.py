@@ -47,16 +47,16 @@ class _Process:
     A workload process.
 
     :param link: Takes the channel of a workload there, and gives a byte when that is done.
-    :param channel: Of the workload that it runs; None while it waits for one.
-    :param key: Of the workload that it runs, or ran last.
+    :param key: Of the workload that it runs; None while it waits for one.
+    :param channel: Of the same.
     :param is_last: Whether it runs no other after it.
     :param idle_since: When it began to wait, by the monotonic clock.
     """
 
     pid: int
     link: socket.socket
+    key: str | None = None
     channel: socket.socket | None = None
-    key: str = ""
     is_last: bool = False
     idle_since: float = 0
 
@@ -75,7 +75,6 @@ class Launcher:
         self._orders = b""
         self._channels: deque[socket.socket] = deque()
         self._processes: dict[int, _Process] = {}
-        self._busy: dict[str, _Process] = {}
         self._idle: list[_Process] = []
         self._selector = selectors.DefaultSelector()
         self._wakeup, self._wakeup_write = socket.socketpair()
@@ -119,7 +118,7 @@ class Launcher:
             if order == "run":
                 self._launch(key)
                 self._channels.popleft()
-            elif (process := self._busy.get(key)) is not None:
+            elif process := next((each for each in self._processes.values() if each.key == key), None):
                 process.is_last = True
                 if order == "end":
                     os.kill(process.pid, signal.SIGTERM)
@@ -136,7 +135,6 @@ class Launcher:
             channel.close()
             return
         process.key, process.channel = key, channel
-        self._busy[key] = process
         self._send(channel, {"pid": process.pid})
 
     def _hand_over(self, channel: socket.socket) -> _Process:
@@ -170,8 +168,9 @@ class Launcher:
 
     def _close_all(self) -> None:
         """Let go, in a new child, of what belongs to the launcher and to other workloads."""
-        channels = [process.channel for process in self._busy.values() if process.channel is not None]
-        links = [process.link for process in self._processes.values()]
+        processes = self._processes.values()
+        channels = [process.channel for process in processes if process.channel is not None]
+        links = [process.link for process in processes]
         for inherited in (self._control, self._wakeup, self._wakeup_write, *self._channels, *channels, *links):
             inherited.close()
         self._selector.close()
@@ -200,8 +199,7 @@ class Launcher:
         if process.channel is not None:
             self._send(process.channel, message)
             process.channel.close()
-            process.channel = None
-            del self._busy[process.key]
+            process.key = process.channel = None
 
     def _dismiss(self, process: _Process) -> None:
         """Hand a process nothing more, upon which it ends when it is done."""

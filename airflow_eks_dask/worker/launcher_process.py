@@ -33,8 +33,8 @@ class RunningWorkload:
     """
     A workload handed to the launcher.
 
-    :param pid: Of the workload process, and so of its session. Only the launcher may send it signals: it knows whether
-        that process has gone on to another workload.
+    :param pid: Of the workload process, and so of its session. While there is a launcher, only that sends it signals:
+        it knows whether the process has gone on to another workload.
     :param end_reason: Why it was asked to end, if it was.
     """
 

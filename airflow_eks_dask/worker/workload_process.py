@@ -43,41 +43,41 @@ def main(link: socket.socket, launcher: int, run: Callable[[bytes], bool]) -> No
     :param run: Runs a payload; returns whether this process may run another. An exception is the reason why it failed.
     """
     status = 1
-    # What belongs to this process and not to the task that its supervisor forks.
-    own = [link]
     try:
         os.setsid()
         sessions.die_with_parent()
         if os.getppid() != launcher:
             os._exit(1)  # it died between the fork and here, when nothing could tell us
-        _prepare_tasks(own)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
-        _run_all(own, run)
+        _run_all(link, run)
         status = 0
-    except BaseException as error:  # noqa: BLE001 - the last frame of this process: whatever comes is told
+    except BaseException:  # noqa: BLE001 - the last frame of this process: whatever comes is printed
         traceback.print_exc()
-        for channel in own[1:]:
-            _tell(channel, error)
     finally:
         os._exit(status)
 
 
-def _run_all(own: list[socket.socket], run: Callable[[bytes], bool]) -> None:
-    link = own[0]
+def _run_all(link: socket.socket, run: Callable[[bytes], bool]) -> None:
+    # What belongs to this process and not to the task that its supervisor forks.
+    own = [link]
+    _prepare_tasks(own)
     for left in reversed(range(WORKLOADS)):
         data, descriptors, _, _ = socket.recv_fds(link, 1, 1)
         if not data:
             return
-        channel = socket.socket(fileno=descriptors[0])
-        own.append(channel)
         _seed_numpy()
-        # The supervisor of the next task forks, which is safe with one thread only.
-        may_go_on = run(_receive(channel)) and left > 0 and psutil.Process().num_threads() == 1
-        own.remove(channel)
-        channel.close()
+        with socket.socket(fileno=descriptors[0]) as channel:
+            own[1:] = [channel]
+            try:
+                may_go_on = run(_receive(channel))
+            except BaseException as error:
+                _tell(channel, error)
+                raise
         _flush()
+        # The supervisor of the next task forks, which is safe with one thread only.
+        may_go_on = may_go_on and left > 0 and psutil.Process().num_threads() == 1
         link.sendall(NEXT if may_go_on else LAST)
         if not may_go_on:
             return
