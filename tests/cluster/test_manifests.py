@@ -361,28 +361,33 @@ class TestWaiting:
 
 
 PROGRAM = """
-import json, sys
+import itertools, json, os, signal, sys
 from tests.aws.runs import Run
 from airflow_eks_dask.operators import kubernetes
+
+written = itertools.count()
+
+def killed_at(event, args):
+    if event == "http.client.send" and args[1].startswith((b"PATCH ", b"DELETE ")):
+        if b"dryRun=" not in args[1] and next(written) == wanted["writes"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
 wanted = json.load(sys.stdin)
-Run().run(getattr(kubernetes, wanted.pop("operator"))(task_id="t", **wanted))
+sys.addaudithook(killed_at)
+Run().run(getattr(kubernetes, wanted["operator"])(task_id="t", **wanted["options"]))
 """
 
 
 class TestKilled:
-    # More than are done between two looks.
-    MANY = 100
+    MANY = 10
+    WRITES = 4
 
-    def killed(self, operator, kubernetes, namespace, wanted, half_done):
-        """Run an operator in a process of its own, and kill that half-way."""
+    def killed(self, operator, kubernetes, namespace, manifests):
+        """Run an operator in a process of its own, which is killed when it is about to write once more."""
         options = {"kubeconfig": str(kubernetes), "namespace": namespace, "cluster_name": "tests", "poll_interval": 0.3}
-        process = subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, text=True)
-        with process:
-            json.dump({"operator": operator, "manifests": wanted, **options}, process.stdin)
-            process.stdin.close()
-            eventually(lambda: half_done() or process.poll() is not None, timeout=120, what="half of it is done")
-            process.send_signal(signal.SIGKILL)
-            assert process.wait(30) == -signal.SIGKILL
+        wanted = {"operator": operator, "writes": self.WRITES, "options": {"manifests": manifests, **options}}
+        process = subprocess.run([sys.executable, "-c", PROGRAM], input=json.dumps(wanted), text=True, timeout=120)
+        assert process.returncode == -signal.SIGKILL
 
     def test_the_next_run_converges(self, api, apply, delete, kubernetes, namespace):
         core = client.CoreV1Api(api)
@@ -392,21 +397,18 @@ class TestKilled:
             return sum(name.startswith("many-") for name in names)
 
         wanted = [settings(f"many-{number}") for number in range(self.MANY)]
-        self.killed("ApplyManifestsOperator", kubernetes, namespace, wanted, lambda: count() >= 3)
-        made = count()
-        assert 3 <= made < self.MANY
+        self.killed("ApplyManifestsOperator", kubernetes, namespace, wanted)
+        assert count() == self.WRITES
         again = list(apply(wanted).values())
-        assert (again.count("unchanged"), again.count("create")) == (made, self.MANY - made)
+        assert (again.count("unchanged"), again.count("create")) == (self.WRITES, self.MANY - self.WRITES)
         before = versions(namespace, "configmap")
         assert set(apply(wanted).values()) == {"unchanged"}
         assert versions(namespace, "configmap") == before
-        self.killed("DeleteManifestsOperator", kubernetes, namespace, wanted, lambda: count() <= self.MANY - 3)
-        left = count()
-        assert 0 < left <= self.MANY - 3
+        self.killed("DeleteManifestsOperator", kubernetes, namespace, wanted)
+        left = self.MANY - self.WRITES
+        eventually(lambda: count() == left, timeout=120, what="those that it deleted are gone")
         again = list(delete(wanted).values())
-        # Some that were left were ending already.
-        assert 0 < again.count("delete") <= left
-        assert again.count("delete") + again.count("absent") == self.MANY
+        assert (again.count("delete"), again.count("absent")) == (left, self.WRITES)
         assert set(delete(wanted).values()) == {"absent"}
         assert count() == 0
 
