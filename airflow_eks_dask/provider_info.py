@@ -78,6 +78,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "1",
         "2",
     ),
+    "keep_dag_files": _option(
+        "Seconds for which a worker may use a DAG file that it has read for further tasks of the same DAG. It never "
+        "does if the file, or what its code reads in turn, has changed, or if the file asks for what may be different "
+        "the next time, as a variable or the time is. 0: each task reads its file anew.",
+        "float",
+        "30",
+    ),
     "tls_ca": _option(
         "File with the certificate (PEM) of the authority that signs this cluster's certificates. Use an "
         "authority made for this cluster alone: any certificate it signs may pose as the Dask scheduler.",

@@ -9,13 +9,21 @@ from __future__ import annotations
 import importlib
 import logging
 from contextlib import suppress
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from airflow_eks_dask import compat
+from airflow_eks_dask.worker.dag_template import DagFile, Templates
 from airflow_eks_dask.worker.supervisor_exit import watch_task_processes
 from airflow_eks_dask.worker.validators import share_validators
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 log = logging.getLogger(__name__)
+
+KEEP_DAG_FILES = 30.0
+"""Seconds for which a DAG file that was read is used; Airflow's DAG processor reads one anew as often."""
 
 WARM_MODULES = (
     "airflow.dag_processing.bundles.local",
@@ -58,6 +66,7 @@ def warm_up() -> None:
     _load_certificate_authorities()
     _load_listeners()
     share_validators()
+    _templates()
     watch_task_processes()
 
 
@@ -96,14 +105,26 @@ def describe() -> dict[str, Any]:
     }
 
 
-def run(payload: bytes) -> bool:
+@cache
+def _templates() -> Templates:
+    from airflow.configuration import conf
+
+    return Templates(conf.getfloat("dask", "keep_dag_files", fallback=KEEP_DAG_FILES))
+
+
+def run(payload: bytes) -> Collection[int] | None:
     """
     Run a workload to its end, in this process and its children.
 
     :param payload: The workload as JSON.
-    :return: Whether this process may run another: only after a task, whose code runs in a child.
+    :return: Ids of the processes that go on, for the next workload. None if this process may run no other: only after a
+        task, whose code runs in a child.
     :raises Exception: Its supervisor could not do its work. The failure of a task is none: the API server is told.
     """
     workload = compat.parse_workload(payload)
-    compat.run_workload(workload)
-    return compat.is_task(workload)
+    if not compat.is_task(workload):
+        compat.run_workload(workload)
+        return None
+    with _templates().task(DagFile.of(workload)):
+        compat.run_workload(workload)
+    return _templates().pids

@@ -33,7 +33,7 @@ import psutil
 from airflow_eks_dask.worker import sessions, workload_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +66,10 @@ class Launcher:
     Forks workload processes, hands them workloads and reaps them.
 
     :param control: Gives the orders; its end of file means that the worker is gone.
-    :param run: Runs a payload in a workload process; returns whether that may run another.
+    :param run: Runs a payload in a workload process.
     """
 
-    def __init__(self, control: socket.socket, run: Callable[[bytes], bool]) -> None:
+    def __init__(self, control: socket.socket, run: workload_process.Run) -> None:
         self._control = control
         self._run = run
         self._orders = b""
@@ -186,8 +186,6 @@ class Launcher:
         except ConnectionError:
             said = b""
         if said in (workload_process.NEXT, workload_process.LAST):
-            # The workload is done, but what it has left running is not.
-            sessions.kill(process.pid, but_leader=True)
             self._ended(process, {"exit": 0})
         if said == workload_process.NEXT and not process.is_last:
             process.idle_since = time.monotonic()

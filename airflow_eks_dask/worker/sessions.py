@@ -12,8 +12,12 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -33,17 +37,16 @@ def members(session: int) -> list[int]:
     return found
 
 
-def kill(session: int, *, but_leader: bool = False) -> None:
+def kill(session: int, *, spared: Collection[int] = ()) -> None:
     """
     End all processes of a session at once (SIGKILL).
 
     :param session: The session's id, which is the process id of its leader.
-    :param but_leader: Whether that goes on.
+    :param spared: Ids of those that go on.
     """
-    spared = session if but_leader else None
     # A process may fork while the list is read: go on until a list is empty.
     for _ in range(10):
-        pids = [pid for pid in members(session) if pid != spared and not _is_zombie(pid)]
+        pids = [pid for pid in members(session) if pid not in spared and not _is_zombie(pid)]
         if not pids:
             return
         for pid in pids:
@@ -56,6 +59,13 @@ def _is_zombie(pid: int) -> bool:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return True
+
+
+def reap() -> None:
+    """Let go of the children of this process that have ended."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def die_with_parent() -> None:

@@ -19,10 +19,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 import psutil
 
-from airflow_eks_dask.worker import sessions
+from airflow_eks_dask.worker import random_numbers, sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
+
+    Run = Callable[[bytes], "Collection[int] | None"]
+    """
+    Runs a payload. It returns the ids of the processes that go on, for the next payload; None if this process may run
+    no other. An exception is the reason why it failed.
+    """
 
 NEXT, LAST = b"n", b"l"
 """What the launcher is told when a workload is done: that another may come, or that none may."""
@@ -33,14 +39,14 @@ WORKLOADS = 50
 _REASON_LIMIT = 1_000
 
 
-def main(link: socket.socket, launcher: int, run: Callable[[bytes], bool]) -> NoReturn:
+def main(link: socket.socket, launcher: int, run: Run) -> NoReturn:
     """
     Run workloads until there is none or this process may run no more, then exit.
 
     :param link: Gives the channel of each workload; takes a byte when it is done. A channel gives the payload, preceded
         by its length in 8 bytes, and takes a JSON line if something goes wrong.
     :param launcher: Process id of the launcher that forked this process.
-    :param run: Runs a payload; returns whether this process may run another. An exception is the reason why it failed.
+    :param run: Runs a payload.
     """
     status = 1
     try:
@@ -59,7 +65,7 @@ def main(link: socket.socket, launcher: int, run: Callable[[bytes], bool]) -> No
         os._exit(status)
 
 
-def _run_all(link: socket.socket, run: Callable[[bytes], bool]) -> None:
+def _run_all(link: socket.socket, run: Run) -> None:
     # What belongs to this process and not to the task that its supervisor forks.
     own = [link]
     _prepare_tasks(own)
@@ -67,17 +73,20 @@ def _run_all(link: socket.socket, run: Callable[[bytes], bool]) -> None:
         data, descriptors, _, _ = socket.recv_fds(link, 1, 1)
         if not data:
             return
-        _seed_numpy()
+        random_numbers.seed()
         with socket.socket(fileno=descriptors[0]) as channel:
             own[1:] = [channel]
             try:
-                may_go_on = run(_receive(channel))
+                staying = run(_receive(channel))
             except BaseException as error:
                 _tell(channel, error)
                 raise
         _flush()
+        # The workload is done, but what it has left running is not.
+        sessions.kill(os.getpid(), spared={os.getpid(), *(staying or ())})
+        sessions.reap()
         # The supervisor of the next task forks, which is safe with one thread only.
-        may_go_on = may_go_on and left > 0 and psutil.Process().num_threads() == 1
+        may_go_on = staying is not None and left > 0 and psutil.Process().num_threads() == 1
         link.sendall(NEXT if may_go_on else LAST)
         if not may_go_on:
             return
@@ -101,12 +110,6 @@ def _prepare_tasks(own: list[socket.socket]) -> None:
                 each.close()
 
     os.register_at_fork(after_in_child=in_child)
-
-
-def _seed_numpy() -> None:
-    """Give this workload random numbers of its own: Python's ``random`` does so at a fork, numpy's does not."""
-    if (random := sys.modules.get("numpy.random")) is not None:
-        random.seed()
 
 
 def _receive(channel: socket.socket) -> bytes:

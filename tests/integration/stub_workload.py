@@ -22,7 +22,7 @@ def describe() -> dict:
     return {"queues": queues.split(",") if queues else [], "log_folder": str(Path.cwd() / "logs")}
 
 
-def run(payload: bytes) -> bool:
+def run(payload: bytes) -> tuple[int, ...]:
     """Do one thing, in this process or in children of it."""
     order = json.loads(payload)
     mark(order, "started")
@@ -58,7 +58,7 @@ def run(payload: bytes) -> bool:
             with airflow_eks_dask.get_client() as client:
                 mark(order, "result", client.submit(sum, [1, 2, 3]).result(timeout=60))
     mark(order, "ended")
-    return True
+    return ()
 
 
 def mark(order: dict, what: str, value: object = None) -> None:

@@ -88,6 +88,18 @@ class TestInsideATask:
             log = system.client.task_log("probe_traces", run_id, name)
             assert re.findall(r"said by (\w+)", log) == [name], log
 
+    @pytest.mark.parametrize("file", ["rewritten.py", "rewritten_helper.py", "rewritten.json"])
+    def test_its_dag_file_may_have_been_read_before_but_is_what_is_there(self, system, file):
+        def some_file_was_read_before() -> bool:
+            run_id = system.run("rewritten", file=file)
+            seen = [system.returned("rewritten", run_id, f"compare_{number}") for number in range(8)]
+            assert [each["read"] for each in seen] == [each["there"] for each in seen]
+            assert seen[3]["there"] != seen[5]["there"]
+            return any(each["read_by"] != each["run_by"] for each in seen)
+
+        # A task that comes sooner than its file has been read reads it itself.
+        eventually(some_file_was_read_before, what="a task finds its file read")
+
     def test_no_token_and_no_payload_shows(self, system, tmp_path):
         run_id = system.trigger("probe_wait", directory=str(tmp_path))
         eventually((tmp_path / "pid").exists, what="the task runs")

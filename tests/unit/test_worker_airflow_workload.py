@@ -41,4 +41,4 @@ def callback():
 @pytest.mark.parametrize(("workload", "another"), [(task(), True), (callback(), False)], ids=["task", "callback"])
 def test_a_process_in_which_code_of_users_ran_runs_no_other_workload(monkeypatch, workload, another):
     monkeypatch.setattr(compat, "run_workload", lambda _: None)
-    assert airflow_workload.run(workload.model_dump_json().encode()) is another
+    assert (airflow_workload.run(workload.model_dump_json().encode()) is not None) is another

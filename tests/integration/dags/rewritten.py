@@ -1,0 +1,43 @@
+"""Tasks that compare what their module holds with what it was read from, and one that writes that anew."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import rewritten_helper
+from airflow.sdk import Param, chain, dag, get_current_context, task
+
+HERE = Path(__file__).parent
+FILES = {name: HERE / name for name in ("rewritten.py", "rewritten_helper.py", "rewritten.json")}
+NUMBER = 0
+READ = [NUMBER, rewritten_helper.NUMBER, json.loads((HERE / "rewritten.json").read_text())["NUMBER"]]
+READ_BY = threading.get_native_id()
+
+
+def there() -> list[int]:
+    """Return the number that each file has now."""
+    return [int(re.findall(r'NUMBER"?\W+(\d+)', file.read_text())[0]) for file in FILES.values()]
+
+
+@task
+def compare(number: int) -> dict[str, Any]:
+    """Return what was read and what is there, and have one file be another after that."""
+    found = {"read": READ, "there": there(), "read_by": READ_BY, "run_by": threading.get_native_id()}
+    if number == 4:
+        file = FILES[get_current_context()["params"]["file"]]
+        text = re.sub(r'(NUMBER"?\W+)(\d+)', lambda match: match[1] + str(int(match[2]) + 1), file.read_text(), count=1)
+        file.write_text(text)
+    return found
+
+
+@dag(schedule=None, catchup=False, params={"file": Param("rewritten.py", enum=list(FILES))})
+def rewritten() -> None:
+    """Run one after the other."""
+    chain(*[compare.override(task_id=f"compare_{number}")(number) for number in range(8)])
+
+
+rewritten()

@@ -1,0 +1,3 @@
+"""What a DAG file imports."""
+
+NUMBER = 0
