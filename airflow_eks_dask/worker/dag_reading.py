@@ -66,6 +66,7 @@ _EFFECTS = (
     "socket.send",
     "sqlite3.",
     "subprocess.",
+    "sys.setprofile",
     "tempfile.",
 )
 """Beginnings of audit events: what code does to the world outside its process, or asks of it."""
@@ -186,13 +187,13 @@ def observed() -> Iterator[Reading]:
     SourceFileLoader.path_stats = noting  # type: ignore[method-assign]
     sys.dont_write_bytecode = True
     sys.addaudithook(_audit)
-    _observed = reading
     sys.setprofile(reading.called)
+    _observed = reading
     try:
         yield reading
     finally:
-        sys.setprofile(None)
         _observed = None
+        sys.setprofile(None)
         sys.dont_write_bytecode = dont_write_bytecode
         SourceFileLoader.path_stats = path_stats  # type: ignore[method-assign]
     if random_numbers.state() != numbers:

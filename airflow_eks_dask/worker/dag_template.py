@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_eks_dask.worker import dag_template_process, sessions
+from airflow_eks_dask.worker import dag_template_process, orphans
 from airflow_eks_dask.worker.dag_reading import NotKeptError
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Templates:
     """
 
     def __init__(self, keep: float) -> None:
-        self._keep = keep
+        # What a template needs of the system is Linux's.
+        self._keep = keep if sys.platform == "linux" else 0
         self._last: DagFile | None = None
         self._template: Template | None = None
         self._changes: dict[DagFile, int] = {}
@@ -163,8 +164,7 @@ class Template:
         :param dag_file: What it is to read.
         :param keep: Seconds for which that may be used.
         """
-        # So that a successor whose predecessor has ended is a child of this process, as a task's process must be.
-        sessions.adopt_orphans()
+        orphans.adopt()
         ours, theirs = socket.socketpair()
         with theirs:
             try:

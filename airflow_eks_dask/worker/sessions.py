@@ -61,13 +61,6 @@ def _is_zombie(pid: int) -> bool:
         return True
 
 
-def reap() -> None:
-    """Let go of the children of this process that have ended."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
 def die_with_parent() -> None:
     """Have the kernel end this process (SIGKILL) when the thread that forked it ends. Linux only."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

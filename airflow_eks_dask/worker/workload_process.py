@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import psutil
 
-from airflow_eks_dask.worker import random_numbers, sessions
+from airflow_eks_dask.worker import orphans, random_numbers, sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -84,7 +84,7 @@ def _run_all(link: socket.socket, run: Run) -> None:
         _flush()
         # The workload is done, but what it has left running is not.
         sessions.kill(os.getpid(), spared={os.getpid(), *(staying or ())})
-        sessions.reap()
+        orphans.reap()
         # The supervisor of the next task forks, which is safe with one thread only.
         may_go_on = staying is not None and left > 0 and psutil.Process().num_threads() == 1
         link.sendall(NEXT if may_go_on else LAST)

@@ -95,6 +95,7 @@ class TestInsideATask:
             seen = [system.returned("rewritten", run_id, f"compare_{number}") for number in range(8)]
             assert [each["read"] for each in seen] == [each["there"] for each in seen]
             assert seen[3]["there"] != seen[5]["there"]
+            assert seen[7]["orphan_is_gone"]
             return any(each["read_by"] != each["run_by"] for each in seen)
 
         # A task that comes sooner than its file has been read reads it itself.

@@ -112,16 +112,19 @@ def main() -> None:
     os.dup2(2, 1)
     airflow_workload.warm_up()
     supervisor._subprocess_main = task
-    templates = Templates(float(sys.argv[1]))
+    templates = Templates(0)
     for line in sys.stdin:
         order = json.loads(line)
-        if order["do"] == "run":
+        if order["do"] == "begin":
+            templates._dismiss()
+            templates, answer = Templates(order["keep"]), {}
+        elif order["do"] == "run":
             answer = run(templates, order)
         else:
             answer = {
                 "ready": is_ready(templates),
                 "pids": sorted(templates.pids),
-                "children": [each.pid for each in psutil.Process().children() if each.status() != "zombie"],
+                "children": [each.pid for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE],
             }
         print(json.dumps(answer), file=answers, flush=True)
 

@@ -146,6 +146,7 @@ def test_what_stays_the_same_may_be_used_again(read, tmp_path, source):
         ("import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()", "a thread running"),
         ("FILE = open('{folder}/data.json')", "leaves a file or a socket open"),
         ("import os; PAIR = os.pipe()", "leaves a file or a socket open"),
+        ("import sys; sys.setprofile(None)", "sys.setprofile"),
         ("import signal; signal.signal(signal.SIGUSR1, signal.SIG_IGN)", "calls signal()"),
         ("import logging; logging.getLogger().setLevel(10)", "calls setLevel()"),
         ("from airflow.sdk import get_parsing_context; get_parsing_context()", "calls get_parsing_context()"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -26,7 +27,7 @@ FILE = """
 import json, threading
 from pathlib import Path
 from airflow.sdk import DAG
-from {helper} import HELPER
+from {folder}.helper import HELPER
 
 DATA = json.loads((Path(__file__).parent / "data.json").read_text())
 for name in ("one", "two"):
@@ -36,23 +37,20 @@ for name in ("one", "two"):
 
 
 class Driver:
-    """The process, and the folder of its DAG files."""
+    """The process."""
 
-    def __init__(self, home: Path, keep: float = 3600) -> None:
+    def __init__(self, home: Path) -> None:
         self.home = home
-        for version in ("latest", "v1", "v2"):
-            self.write(version)
+        bundles = json.dumps(BUNDLES).replace('"latest"', json.dumps(str(home / "latest")))
         environment = {
             **os.environ,
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(BUNDLES).replace(
-                '"latest"', json.dumps(str(home / "latest"))
-            ),
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": bundles,
             "PYTHONPATH": str(ROOT),
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.unit.template_driver", str(keep)],
+            [sys.executable, "-m", "tests.unit.template_driver"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -61,32 +59,50 @@ class Driver:
             start_new_session=True,
         )
 
-    def write(self, version: str, source: str = FILE) -> None:
-        folder = self.home / version
-        folder.mkdir(exist_ok=True)
-        helper = f"helper_{version}"
-        (folder / f"{helper}.py").write_text(f"HELPER = 'helper 1 of {version}'\n")
-        (folder / "data.json").write_text('"data 1"')
-        (folder / "file.py").write_text(source.replace("{helper}", helper))
-
-    def change(self, name: str) -> None:
-        file = self.home / "latest" / name
-        file.write_text(file.read_text().replace(" 1", " 2"))
-
-    def _ask(self, **order: Any) -> Any:
+    def ask(self, **order: Any) -> Any:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(PATIENCE)
+
+
+class Folder:
+    """A folder of DAG files, in each version, and the process that runs tasks of them."""
+
+    def __init__(self, driver: Driver, keep: float) -> None:
+        self.driver = driver
+        self.name = f"dags_{uuid4().hex}"
+        for version in ("latest", "v1", "v2"):
+            self.write(version)
+        driver.ask(do="begin", keep=keep)
+        eventually(lambda: self.status()["children"] == [], what="the templates of other tests have ended")
+
+    def file(self, name: str, version: str = "latest") -> Path:
+        return self.driver.home / version / self.name / name
+
+    def write(self, version: str, source: str = FILE) -> None:
+        self.file("", version).mkdir(parents=True, exist_ok=True)
+        self.file("helper.py", version).write_text(f"HELPER = 'helper 1 of {version}'\n")
+        self.file("data.json", version).write_text('"data 1"')
+        self.file("file.py", version).write_text(source.replace("{folder}", self.name))
+
+    def change(self, name: str) -> None:
+        file = self.file(name)
+        file.write_text(file.read_text().replace(" 1", " 2"))
+
     def run(self, dag_id: str = "one", bundle: str = LOCAL, version: str | None = None, *, die: bool = False) -> Task:
         """Run a task to its end."""
-        order = {"bundle": bundle, "version": version, "path": "file.py", "dag_id": dag_id, "die": die}
-        return Task(self._ask(do="run", **order))
+        order = {"bundle": bundle, "version": version, "path": f"{self.name}/file.py", "dag_id": dag_id, "die": die}
+        return Task(self.driver.ask(do="run", **order))
 
     def status(self) -> Any:
-        return self._ask(do="say")
+        return self.driver.ask(do="say")
 
     def template(self, **task: Any) -> int:
         """Run two tasks, and return the process id of the template that comes of it."""
@@ -94,11 +110,6 @@ class Driver:
         (pid,) = self.status()["pids"]
         eventually(lambda: self.status()["ready"], what="the template has read its file")
         return pid
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(PATIENCE)
 
 
 class Task:
@@ -117,37 +128,31 @@ class Task:
         return bool(self.read_in == self.pid)
 
 
-@pytest.fixture
-def drive(tmp_path):
-    drivers = []
-
-    def drive(**options: Any) -> Driver:
-        drivers.append(Driver(tmp_path, **options))
-        return drivers[-1]
-
-    yield drive
-    for driver in drivers:
-        driver.close()
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    driver = Driver(tmp_path_factory.mktemp("home"))
+    yield driver
+    driver.close()
 
 
 @pytest.fixture
-def driver(drive):
-    return drive()
+def folder(driver):
+    return Folder(driver, keep=3600)
 
 
 LATEST = ["file 1", "helper 1 of latest", "data 1"]
 
 
-def test_each_task_has_a_process_of_its_own_and_one_reading_serves_them_all(driver):
-    template = driver.template()
-    tasks = [driver.run() for _ in range(8)]
+def test_each_task_has_a_process_of_its_own_and_one_reading_serves_them_all(folder):
+    template = folder.template()
+    tasks = [folder.run() for _ in range(8)]
     assert {each.read_in for each in tasks} == {template}
     assert tasks[0].pid == template
     assert len({each.pid for each in tasks}) == len(tasks)
-    assert {each.parent for each in tasks} == {each.session for each in tasks} == {driver.process.pid}
+    assert {each.parent for each in tasks} == {each.session for each in tasks} == {folder.driver.process.pid}
     assert [each.found for each in tasks] == [LATEST] * len(tasks)
     assert {each.exit_code for each in tasks} == {0}
-    status = driver.status()
+    status = folder.status()
     assert status["children"] == status["pids"]
 
 
@@ -155,50 +160,50 @@ def test_each_task_has_a_process_of_its_own_and_one_reading_serves_them_all(driv
     ("name", "found"),
     [
         ("file.py", ["file 2", *LATEST[1:]]),
-        ("helper_latest.py", ["file 1", "helper 2 of latest", "data 1"]),
+        ("helper.py", ["file 1", "helper 2 of latest", "data 1"]),
         ("data.json", [*LATEST[:2], "data 2"]),
     ],
 )
-def test_nothing_stale_is_served(driver, name, found):
-    driver.template()
-    assert driver.run().found == LATEST
-    driver.change(name)
-    task = driver.run()
+def test_nothing_stale_is_served(folder, name, found):
+    folder.template()
+    assert folder.run().found == LATEST
+    folder.change(name)
+    task = folder.run()
     assert task.found == found
     assert task.has_read_itself
     # And what was read anew is used again.
-    assert driver.run().found == found
-    eventually(lambda: driver.status()["ready"], what="there is another template")
-    task = driver.run()
+    assert folder.run().found == found
+    eventually(lambda: folder.status()["ready"], what="there is another template")
+    task = folder.run()
     assert task.found == found
-    assert driver.run().read_in == task.read_in
+    assert folder.run().read_in == task.read_in
 
 
-def test_a_file_that_changes_all_the_time_is_left_to_its_tasks(driver):
+def test_a_file_that_changes_all_the_time_is_left_to_its_tasks(folder):
     for _ in range(CHANGES):
-        driver.run(), driver.run()
-        eventually(lambda: driver.status()["ready"], what="there is a template")
-        (driver.home / "latest" / "file.py").touch()
-        assert driver.run().has_read_itself
-    assert all(driver.run().has_read_itself for _ in range(4))
-    assert driver.status()["pids"] == []
+        folder.run(), folder.run()
+        eventually(lambda: folder.status()["ready"], what="there is a template")
+        folder.file("file.py").touch()
+        assert folder.run().has_read_itself
+    assert all(folder.run().has_read_itself for _ in range(4))
+    assert folder.status()["pids"] == []
 
 
-def test_each_version_of_a_bundle_is_read(driver):
-    first = driver.template(bundle=OTHER, version="v1")
-    assert driver.run(bundle=OTHER, version="v1").found[1] == "helper 1 of v1"
-    second = driver.run(bundle=OTHER, version="v2")
+def test_each_version_of_a_bundle_is_read(folder):
+    first = folder.template(bundle=OTHER, version="v1")
+    assert folder.run(bundle=OTHER, version="v1").found[1] == "helper 1 of v1"
+    second = folder.run(bundle=OTHER, version="v2")
     assert second.found[1] == "helper 1 of v2"
     assert second.has_read_itself
     eventually(lambda: not is_running(first), what="the template of the other version has ended")
-    assert driver.template(bundle=OTHER, version="v2") != first
-    assert driver.run(bundle=OTHER, version="v2").found[1] == "helper 1 of v2"
+    assert folder.template(bundle=OTHER, version="v2") != first
+    assert folder.run(bundle=OTHER, version="v2").found[1] == "helper 1 of v2"
 
 
-def test_a_bundle_that_may_be_renewed_when_a_task_begins_is_not_read_beforehand(driver):
-    assert all(driver.run(bundle=OTHER).has_read_itself for _ in range(4))
-    eventually(lambda: driver.status()["children"] == [], what="the template has ended")
-    assert all(driver.run(bundle=OTHER).has_read_itself for _ in range(4))
+def test_a_bundle_that_may_be_renewed_when_a_task_begins_is_not_read_beforehand(folder):
+    assert all(folder.run(bundle=OTHER).has_read_itself for _ in range(4))
+    eventually(lambda: folder.status()["children"] == [], what="the template has ended")
+    assert all(folder.run(bundle=OTHER).has_read_itself for _ in range(4))
 
 
 @pytest.mark.parametrize(
@@ -210,61 +215,64 @@ def test_a_bundle_that_may_be_renewed_when_a_task_begins_is_not_read_beforehand(
         "try:\n    raise KeyboardInterrupt\nexcept BaseException: __import__('os').getpid()",
     ],
 )
-def test_a_file_that_asks_for_more_is_read_by_each_task(driver, line):
-    driver.write("latest", f"{FILE}\n{line}\n")
-    assert all(driver.run().has_read_itself for _ in range(2))
-    eventually(lambda: driver.status()["children"] == [], what="the template has ended")
-    assert all(driver.run().has_read_itself for _ in range(3))
-    assert driver.status() == {"ready": False, "pids": [], "children": []}
+def test_a_file_that_asks_for_more_is_read_by_each_task(folder, line):
+    folder.write("latest", f"{FILE}\n{line}\n")
+    assert all(folder.run().has_read_itself for _ in range(2))
+    eventually(lambda: folder.status()["children"] == [], what="the template has ended")
+    assert all(folder.run().has_read_itself for _ in range(3))
+    assert folder.status() == {"ready": False, "pids": [], "children": []}
 
 
-def test_another_dag_of_the_same_file_is_another_matter(driver):
-    template = driver.template()
-    assert driver.run(dag_id="two").has_read_itself
+def test_another_dag_of_the_same_file_is_another_matter(folder):
+    template = folder.template()
+    assert folder.run(dag_id="two").has_read_itself
     eventually(lambda: not is_running(template), what="the template of the other DAG has ended")
 
 
-def test_what_was_read_is_not_used_for_long(drive):
-    driver = drive(keep=0.001)
+def test_what_was_read_is_not_used_for_long(driver):
+    folder = Folder(driver, keep=0.001)
     for _ in range(CHANGES + 2):
-        assert driver.run().has_read_itself
-        assert driver.run().has_read_itself
-        eventually(lambda: driver.status()["ready"], what="there is a template, if too old a one")
+        assert folder.run().has_read_itself
+        assert folder.run().has_read_itself
+        eventually(lambda: folder.status()["ready"], what="there is a template, if too old a one")
 
 
-def test_it_can_be_switched_off(drive):
-    driver = drive(keep=0)
-    assert all(driver.run().has_read_itself for _ in range(5))
-    assert driver.status() == {"ready": False, "pids": [], "children": []}
+def test_it_can_be_switched_off(driver):
+    folder = Folder(driver, keep=0)
+    assert all(folder.run().has_read_itself for _ in range(5))
+    assert folder.status() == {"ready": False, "pids": [], "children": []}
 
 
-def test_a_task_that_is_killed_takes_nothing_along(driver):
-    template = driver.template()
-    assert driver.run(die=True).exit_code == -signal.SIGKILL
-    assert driver.run().read_in == template
+def test_a_task_that_is_killed_takes_nothing_along(folder):
+    template = folder.template()
+    assert folder.run(die=True).exit_code == -signal.SIGKILL
+    assert folder.run().read_in == template
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_tasks_run_without_a_template_that_is_broken(driver, number):
-    template = driver.template()
+def test_tasks_run_without_a_template_that_is_broken(folder, number):
+    template = folder.template()
     os.kill(template, number)
-    task = driver.run()
+    task = folder.run()
     assert task.has_read_itself
     assert task.found == LATEST
     eventually(lambda: not is_running(template), what="it is no more")
-    assert driver.template() != template
+    assert folder.template() != template
 
 
-def test_a_template_ends_with_its_workload_process(driver):
-    driver.template()
-    driver.run()
-    (successor,) = driver.status()["pids"]
+def test_a_template_ends_with_its_workload_process(tmp_path):
+    driver = Driver(tmp_path)
+    folder = Folder(driver, keep=3600)
+    folder.template()
+    folder.run()
+    (successor,) = folder.status()["pids"]
     driver.process.kill()
     eventually(lambda: not is_running(successor), what="it has ended")
+    driver.close()
 
 
-def test_a_template_has_nothing_open_that_is_a_tasks(driver):
-    driver.template()
-    driver.run()
-    (successor,) = driver.status()["pids"]
+def test_a_template_has_nothing_open_that_is_a_tasks(folder):
+    folder.template()
+    folder.run()
+    (successor,) = folder.status()["pids"]
     assert len(psutil.Process(successor).net_connections("unix")) == 1

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import rewritten_helper
 from airflow.sdk import Param, chain, dag, get_current_context, task
 
@@ -23,10 +26,21 @@ def there() -> list[int]:
     return [int(re.findall(r'NUMBER"?\W+(\d+)', file.read_text())[0]) for file in FILES.values()]
 
 
+def orphan_goes() -> bool:
+    """Return whether a process whose parent has ended goes when it ends, while the task still runs."""
+    told = subprocess.run(["sh", "-c", "sleep 0 > /dev/null & echo $!"], stdout=subprocess.PIPE, check=True)
+    deadline = time.monotonic() + 60
+    while (is_there := psutil.pid_exists(int(told.stdout))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not is_there
+
+
 @task
 def compare(number: int) -> dict[str, Any]:
     """Return what was read and what is there, and have one file be another after that."""
     found = {"read": READ, "there": there(), "read_by": READ_BY, "run_by": threading.get_native_id()}
+    if number == 7:
+        found["orphan_is_gone"] = orphan_goes()
     if number == 4:
         file = FILES[get_current_context()["params"]["file"]]
         text = re.sub(r'(NUMBER"?\W+)(\d+)', lambda match: match[1] + str(int(match[2]) + 1), file.read_text(), count=1)
