@@ -134,9 +134,15 @@ class Reading:
         if event == "open":
             self._opened(*arguments)
         elif event in ("os.listdir", "os.scandir"):
-            self.note(os.fspath(arguments[0] or "."))
+            self._listed(*arguments)
         elif event.startswith(_EFFECTS):
             self.obstacles.append(f"{event} while it is read")
+
+    def _listed(self, path: object) -> None:
+        if isinstance(path, int):
+            self.obstacles.append("a folder is listed by its descriptor while it is read")
+        else:
+            self.note(os.fsdecode(path or "."))  # type: ignore[arg-type]
 
     def _opened(self, path: object, mode: str | None, flags: int) -> None:
         if isinstance(path, int) or path is None:
@@ -150,7 +156,7 @@ class Reading:
     def called(self, frame: FrameType, event: str, argument: Any) -> None:
         """Take down a call, as :func:`sys.setprofile` has it."""
         if event == "c_call":
-            name, caller = argument.__name__, frame
+            name, caller = getattr(argument, "__name__", ""), frame
         elif event == "call" and frame.f_back is not None:
             name, caller = frame.f_code.co_name, frame.f_back
         else:
