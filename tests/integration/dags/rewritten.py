@@ -1,4 +1,4 @@
-"""Tasks that compare what their module holds with what it was read from, and one that writes that anew."""
+"""Tasks that compare what their module holds with what it was read from, one that writes that anew; many at once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def orphan_goes() -> bool:
 @task
 def compare(number: int) -> dict[str, Any]:
     """Return what was read and what is there, and have one file be another after that."""
-    found = {"read": READ, "there": there(), "read_by": READ_BY, "run_by": threading.get_native_id()}
+    found: dict[str, Any] = {"read": READ, "there": there()}
     if number == 7:
         found["orphan_is_gone"] = orphan_goes()
     if number == 4:
@@ -54,4 +54,18 @@ def rewritten() -> None:
     chain(*[compare.override(task_id=f"compare_{number}")(number) for number in range(8)])
 
 
+@task
+def processes() -> list[int]:
+    """Return which process has read this file, and which one runs this."""
+    return [READ_BY, threading.get_native_id()]
+
+
+@dag(schedule=None, catchup=False)
+def side_by_side() -> None:
+    """Run more than there are slots."""
+    for number in range(24):
+        processes.override(task_id=f"processes_{number}")()
+
+
 rewritten()
+side_by_side()
