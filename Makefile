@@ -12,7 +12,7 @@ WITH_OLDEST := VENV=.venv-$(AIRFLOW_OLDEST) AIRFLOW=$(AIRFLOW_OLDEST)
 IN_PARALLEL := --no-print-directory --jobs 3 --output-sync=target
 NEWEST := test-chaos test-embedded test-external test-unit test-aws test-dask
 OLDEST := oldest-embedded oldest-external oldest-chaos oldest-unit
-ALL := test-kubernetes $(NEWEST) sweep $(OLDEST) test-browser test-chart
+ALL := test-kubernetes install-oldest $(NEWEST) sweep $(OLDEST) test-browser test-chart
 TESTS := $(NEWEST)
 # Processes of tests that only compute; beside others, one.
 PROCESSES := auto
@@ -77,8 +77,8 @@ test-kubernetes: ## Both that take a Kubernetes cluster, one after the other
 chaos: $(VENV)-benchmark/.installed ## Break everything, CeleryExecutor too, and write what came of it into docs/faults.md
 	$(VENV)-benchmark/bin/python -m tests.chaos --long --executor dask --executor celery --output docs/faults.md
 
-sweep: $(VENV)/.installed ## Let every AWS call of bootstrap and teardown fail, in every way, and run again (long)
-	$(BIN)/python -m tests.aws.sweep --long
+sweep: $(VENV)/.installed ## Let every AWS call of bootstrap and teardown fail, in every way, and run again (a fifth: SWEEP="--every 5")
+	$(BIN)/python -m tests.aws.sweep $(SWEEP)
 
 policy: $(VENV)/.installed ## Write anew the IAM policy that bootstrap and teardown need
 	$(BIN)/python -m tests.aws.iam_policy --output docs/iam-policy.json

@@ -2,12 +2,13 @@
 Let each AWS call of bootstrap and teardown fail, in each way; run again; the account is as if nothing had happened.
 
 Each task is tried from the account that the tasks before it left, and has to leave the same account as undisturbed: so
-the rest goes on as undisturbed, and need not be run each time. ``python -m tests.aws.sweep --long`` tries all points.
+the rest goes on as undisturbed, and need not be run each time. ``python -m tests.aws.sweep`` tries all points.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import os
 import random
@@ -210,24 +211,26 @@ def sample(number: int, seed: int) -> Callable[[list[Point]], list[Point]]:
     return lambda found: [dice.choice(found)] if dice.randrange(number) == 0 and found else []
 
 
-def _sweep_part(part: int, parts: int) -> tuple[int, list[str]]:
-    """Try every so manieth point, on a simulated AWS of its own."""
+def _sweep_part(first: int, every: int) -> tuple[int, list[str]]:
+    """Try every so manieth point of all, on a simulated AWS of its own."""
     silence()
+    numbers = itertools.count()
     with Simulation.started() as simulation, mock.patch.dict(os.environ, simulation.environment), quick():
-        return sweep(simulation, lambda found: found[part::parts])
+        return sweep(simulation, lambda found: [point for point in found if next(numbers) % every == first])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.aws.sweep", description=__doc__)
-    parser.add_argument("--long", action="store_true", help="all points; otherwise a twentieth of them")
+    parser.add_argument("--every", type=int, default=1, help="try each so manieth point (default: all)")
     parser.add_argument("--processes", type=int, default=2, help="simulated AWS accounts at a time")
     arguments = parser.parse_args()
-    parts = arguments.processes * (1 if arguments.long else 20)
+    # Ways to fail follow one another, so that one part has some of them and the next the others.
+    parts = [(part * arguments.every, arguments.processes * arguments.every) for part in range(arguments.processes)]
     started = time.monotonic()
     # Its processes end with this one, also if that is told to end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with Pool(arguments.processes) as pool:
-        results = pool.starmap(_sweep_part, [(part, parts) for part in range(arguments.processes)])
+        results = pool.starmap(_sweep_part, parts)
     wrong = [line for _, lines in results for line in lines]
     tried = sum(number for number, _ in results)
     print(f"{tried} points tried in {time.monotonic() - started:.0f} s, {len(wrong)} wrong", *wrong, sep="\n")

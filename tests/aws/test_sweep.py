@@ -1,4 +1,4 @@
-"""A sample of all points where a call of bootstrap or teardown may fail; CI tries the others."""
+"""A sample of all points where a call of bootstrap or teardown may fail; CI tries more of them."""
 
 from __future__ import annotations
 
