@@ -35,14 +35,16 @@ def main(link: socket.socket, dag_file: DagFile, keep: float) -> NoReturn:
     :param keep: Seconds for which that may be used.
     """
     try:
-        dag = _ReadDag(dag_file)
+        try:
+            dag = _ReadDag(dag_file)
+        except BaseException as error:  # noqa: BLE001 - the file's own code may raise anything, and it is told
+            link.sendall((str(error) or repr(error)).encode()[:REASON_LIMIT])
+            os._exit(0)
         # What is there now stays: the garbage collector of a task would touch all of it, and so copy it.
         gc.collect()
         gc.freeze()
         link.sendall(READY)
         _serve(link, dag, keep)
-    except BaseException as error:  # noqa: BLE001 - the file's own code may raise anything, and it is told
-        link.sendall((str(error) or repr(error)).encode()[:REASON_LIMIT])
     finally:
         os._exit(0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from airflow_eks_dask.worker.dag_template import CHANGES
+from airflow_eks_dask.worker.dag_template import CHANGES, DagFile, Template
 from tests.conftest import PATIENCE, eventually, is_running
 
 ROOT = Path(__file__).parents[2]
@@ -258,6 +259,31 @@ def test_tasks_run_without_a_template_that_is_broken(folder, number):
     assert task.found == LATEST
     eventually(lambda: not is_running(template), what="it is no more")
     assert folder.template() != template
+
+
+UNABLE_TO_FORK = """
+import os, socket, sys
+from unittest import mock
+from airflow_eks_dask.worker import dag_template_process
+
+dag = mock.Mock()
+dag.reading.is_older_than.return_value = False
+with mock.patch.object(dag_template_process, "_ReadDag", return_value=dag), mock.patch("os.fork", side_effect=OSError):
+    dag_template_process.main(socket.socket(fileno=int(sys.argv[1])), None, 3600)
+"""
+
+
+def test_a_template_that_can_not_fork_becomes_no_task():
+    ours, theirs = socket.socketpair()
+    dag_file = DagFile(LOCAL, None, "file.py", "one")
+    with ours, theirs:
+        command = [sys.executable, "-c", UNABLE_TO_FORK, str(theirs.fileno())]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        theirs.close()
+        template = Template(dag_file, process.pid, ours)
+        eventually(template.is_ready, what="it has read its file")
+        assert template.become_task([ours.fileno()]) is None
+        process.wait(PATIENCE)
 
 
 def test_a_template_ends_with_its_workload_process(tmp_path):
