@@ -36,7 +36,7 @@ QUIET_CONFIG = {
     "distributed.worker.memory.monitor-interval": "500ms",
 }
 """
-What a cluster that mostly waits needs not do: it takes a quarter of the processor time of one where nothing runs. What
+What a cluster that mostly waits needs not do: it takes a fifth of the processor time of one where nothing runs. What
 the user's own Dask configuration says about them holds.
 """
 
